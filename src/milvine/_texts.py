@@ -1,0 +1,46 @@
+"""The check that every function makes of the texts it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+
+def as_texts(texts: Iterable[str], what: str = "texts") -> list[str]:
+    """The texts as a list, or an error that says which one is no string.
+
+    Raises:
+        InputTypeError: `texts` is a bare string, no iterable, or holds something that is no string.
+    """
+    from milvine.errors import InputTypeError
+
+    if isinstance(texts, str):
+        raise InputTypeError(f"{what} must be a list of strings, not one string; wrap it: [{_shorten(texts)}]")
+    if isinstance(texts, (bytes, bytearray, dict)) or not isinstance(texts, Iterable):
+        raise InputTypeError(f"{what} must be a list of strings, not {type(texts).__name__} ({_shorten(texts)})")
+    listed = list(texts)
+    for position, text in enumerate(listed):
+        if not isinstance(text, str):
+            raise InputTypeError(
+                f"{what}[{position}] must be a string, not {type(text).__name__} ({_shorten(text)});"
+                " convert it with str() or leave it out"
+            )
+    return listed
+
+
+def as_text(text: str, what: str) -> str:
+    """The text itself, or an error that says it is no string.
+
+    Raises:
+        InputTypeError: `text` is no string.
+    """
+    from milvine.errors import InputTypeError
+
+    if not isinstance(text, str):
+        raise InputTypeError(f"{what} must be one string, not {type(text).__name__} ({_shorten(text)})")
+    return text
+
+
+def _shorten(value: Any, limit: int = 60) -> str:
+    shown = repr(value[: limit + 1] if isinstance(value, (str, bytes, list, tuple)) else value)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

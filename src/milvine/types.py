@@ -1,0 +1,102 @@
+"""What passes between the parts: results, and aliases of arrays with their shapes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from scipy.sparse import csr_array
+
+DenseVector: TypeAlias = "npt.NDArray[np.float32]"
+"""One dense vector: float32, shape `(dim,)`."""
+
+DenseMatrix: TypeAlias = "npt.NDArray[np.float32]"
+"""Dense vectors, one a row: float32, shape `(n, dim)`."""
+
+DenseVectors: TypeAlias = "list[DenseVector]"
+"""Dense vectors as PyMilvus takes them: `n` arrays of shape `(dim,)`, rows of one contiguous block."""
+
+SparseMatrix: TypeAlias = "csr_array"
+"""Sparse vectors: `scipy.sparse.csr_array`, float32, shape `(n, dim)`, sorted indices, no explicit zeros."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A passage to store.
+
+    Attributes:
+        id: What identifies it in its collection; adding another passage under the same id replaces it.
+        text: The passage.
+        metadata: What is stored with it, and can be filtered by; JSON.
+    """
+
+    id: str
+    text: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RerankResult:
+    """A document as a reranker placed it.
+
+    Attributes:
+        text: The document.
+        score: Its relevance to the query; higher is better. The scale is the model's own.
+        index: Its position in the list of documents that was passed in.
+    """
+
+    text: str
+    score: float
+    index: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as a dict that `json.dumps` takes."""
+        return {"text": self.text, "score": self.score, "index": self.index}
+
+
+@dataclass(frozen=True)
+class FieldScore:
+    """Where one vector field placed a hit.
+
+    Attributes:
+        rank: The hit's place in the field's own list, from 1.
+        score: The field's own score: cosine for a dense field, BM25 for the lexical one.
+    """
+
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A passage that a search found.
+
+    Attributes:
+        id: The passage's id.
+        text: The passage.
+        score: What the hits are ordered by: fused, or blended with the reranker's score.
+        metadata: What was stored with the passage.
+        fields: For each field that found the passage, its rank and score there.
+        rerank_score: The reranker's own score, if there was one.
+    """
+
+    id: str
+    text: str
+    score: float
+    metadata: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, FieldScore] = field(default_factory=dict)
+    rerank_score: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The hit as a dict that `json.dumps` takes."""
+        return {
+            "id": self.id,
+            "text": self.text,
+            "score": self.score,
+            "metadata": self.metadata,
+            "fields": {name: {"rank": at.rank, "score": at.score} for name, at in self.fields.items()},
+            "rerank_score": self.rerank_score,
+        }
