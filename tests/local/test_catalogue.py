@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from milvine.errors import InputTypeError, ModelError, UnknownModelError
+from milvine.local.catalogue import ModelRow, find, models, read_catalogue
+
+
+@pytest.mark.parametrize("row", models(), ids=lambda row: row.name)
+def test_every_row_says_what_it_is_and_where_its_files_are(row: ModelRow) -> None:
+    hashes = [file.sha256 for file in row.files] + [wheel.sha256 for wheel in row.wheels]
+    assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in hashes)
+    assert row.license
+    assert row.description
+    assert row.hub or row.wheels
+    assert (row.dim is not None) == (row.task in ("dense", "sparse"))
+    assert row.fingerprint in {file.sha256 for file in row.files}
+    assert row.size == sum(file.size for file in row.files)
+
+
+def test_names_are_unique_whatever_their_case() -> None:
+    names = [name.lower() for row in models() for name in row.names]
+    assert len(names) == len(set(names))
+
+
+def test_the_default_model_is_pinned_to_the_hubs_own_bytes() -> None:
+    # The revision and the hash that the hub shows for model.safetensors.
+    row = find("all-MiniLM-L6-v2")
+    assert row.revision == "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
+    assert row.fingerprint == "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    assert (row.dim, row.max_length, row.pooling, row.normalize) == (384, 256, "mean", True)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("all-MiniLM-L6-v2", "all-MiniLM-L6-v2"),
+        ("ALL-minilm-l6-V2", "all-MiniLM-L6-v2"),
+        ("sentence-transformers/all-MiniLM-L6-v2", "all-MiniLM-L6-v2"),
+        ("cross-encoder/ms-marco-MiniLM-L-12-v2", "ms-marco-MiniLM-L-12-v2"),
+        ("cross-encoder/ms-marco-MiniLM-L12-v2", "ms-marco-MiniLM-L-12-v2"),
+    ],
+)
+def test_a_model_is_found_by_name_alias_and_hub_id(name: str, found: str) -> None:
+    assert find(name).name == found
+
+
+def test_an_unknown_name_is_answered_with_a_close_one_the_list_and_the_way_out() -> None:
+    with pytest.raises(UnknownModelError) as raised:
+        find("all-MiniLM-L12-v2")
+    message = str(raised.value)
+    assert "'all-MiniLM-L12-v2'" in message
+    assert "Did you mean 'all-MiniLM-L6-v2'?" in message
+    assert all(row.name in message for row in models())
+    assert "folder" in message
+    with pytest.raises(UnknownModelError, match=r"^(?!.*Did you mean)"):
+        find("qqqq")
+    with pytest.raises(InputTypeError, match="a model's name must be one string, not int"):
+        find(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"task": "magic"}, "task is 'magic'; it must be one of dense, sparse, reranker"),
+        ({"dim": None}, "a dense model has at least one dimension"),
+        ({"task": "reranker"}, "dim is 2; a reranker has none"),
+        ({"dim": "2"}, "field 'dim', must be of type int | None, not str ('2')"),
+        ({"max_length": True}, "field 'max_length', must be of type int, not bool"),
+        ({"max_length": 0}, "max_length is 0"),
+        ({"pooling": "sum"}, "pooling is 'sum'"),
+        ({"license": ""}, "license and description must not be empty"),
+        ({"colour": "red"}, "unknown field 'colour'"),
+        ({"revision": "main"}, "revision is 'main'; it must be a commit"),
+        ({"revision": None}, "hub is true, so revision must name a commit"),
+        ({"hub": False}, "it has no source"),
+        ({"name": "../up"}, "name is '../up'"),
+        ({"repo": "nobody"}, "repo is 'nobody'"),
+        ({"weights": "other.bin"}, "hold the weights 'other.bin'"),
+        ({"files": "model.onnx"}, "field 'files', must be a JSON list, not str"),
+        ({"files": ["model.onnx"]}, "must be a JSON object, not str"),
+        ({"files": [{"path": "a", "size": 1}], "weights": "a"}, "lacks the field 'sha256'"),
+        ({"files": [{"path": "a", "size": 1, "sha256": "F" * 64}], "weights": "a"}, "it must be 64 hexadecimal digits"),
+        ({"files": [{"path": "a", "size": 0, "sha256": "f" * 64}], "weights": "a"}, "size is 0"),
+        ({"files": [{"path": "../a", "size": 1, "sha256": "f" * 64}], "weights": "../a"}, "the path '../a' must lie"),
+        ({"files": [{"path": "/a", "size": 1, "sha256": "f" * 64}], "weights": "/a"}, "the path '/a' must lie"),
+        (
+            {"wheels": [{"project": "p", "version": "1", "sha256": "f" * 64, "size": 1, "prefix": "data"}]},
+            "the prefix 'data' must end in '/'",
+        ),
+    ],
+)
+def test_a_bad_row_is_refused_by_name_and_field(
+    make_row: Callable[..., ModelRow], changes: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ModelError, match=re.escape(says)) as raised:
+        make_row(**changes)
+    assert repr(changes.get("name", "small-model")) in str(raised.value)
+
+
+def test_a_catalogue_that_is_no_list_of_rows_is_refused(tmp_path: Path, make_row: Callable[..., ModelRow]) -> None:
+    path = tmp_path / "catalogue.json"
+    make_row()
+    (raw,) = json.loads(path.read_text())
+    path.write_text(json.dumps([raw, raw | {"name": "other", "repo": "o/o", "aliases": ["SMALL-model"]}]))
+    with pytest.raises(ModelError, match="the name 'small-model' belongs to 'small-model' already"):
+        read_catalogue(path)
+    path.write_text(json.dumps(raw))
+    with pytest.raises(ModelError, match="must be a JSON list of models, not dict"):
+        read_catalogue(path)
+    path.write_text("[")
+    with pytest.raises(ModelError, match="is not valid JSON"):
+        read_catalogue(path)
