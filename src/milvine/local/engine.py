@@ -1,0 +1,130 @@
+"""Running many token sequences through one session, close to what the machine can do.
+
+Short sequences run beside short ones, so that padding costs next to nothing; batches are small enough to stay in a
+core's cache; each worker thread runs its own batch on a session that uses one thread, because that keeps all cores
+busy where parallel matrix products of this size cannot. Weights exist once, whatever the number of workers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from milvine._progress import progress
+from milvine.errors import InputError, ModelError
+from milvine.local.tokenizer import Tokens
+from milvine.types import DenseMatrix
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+BATCH_TOKENS = 512  # measured: larger batches leave the cache and cost up to a fifth of the speed
+WINDOW = 1024  # texts tokenized and sorted together; bounds the memory that tokens take
+
+
+def default_threads() -> int:
+    """The number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def session_options() -> ort.SessionOptions:
+    """Options of a session that runs one batch on the calling thread."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return options
+
+
+class Engine:
+    """Runs token sequences through a session.
+
+    Args:
+        session: An onnxruntime session with the inputs `input_ids`, `attention_mask` and, if it wants them,
+            `token_type_ids`, whose first output has one row a sequence.
+        batch_tokens: Tokens a batch may have, padding included; 1 runs every sequence alone.
+        threads: Batches that run at once; by default the number of processors.
+
+    Raises:
+        InputError: `batch_tokens` or `threads` is less than 1.
+    """
+
+    def __init__(
+        self, session: ort.InferenceSession, *, batch_tokens: int = BATCH_TOKENS, threads: int | None = None
+    ) -> None:
+        self.threads = default_threads() if threads is None else threads
+        for name, value in (("batch_tokens", batch_tokens), ("threads", self.threads)):
+            if value < 1:
+                raise InputError(f"{name} must be at least 1, not {value}")
+        self.batch_tokens = batch_tokens
+        self._session = session
+        self._inputs = {value.name for value in session.get_inputs()}
+
+    def run(
+        self,
+        texts: Sequence[str],
+        tokenize: Callable[[Sequence[str]], list[Tokens]],
+        width: int,
+        *,
+        description: str = "Encoding",
+        show_progress: bool | None = None,
+    ) -> DenseMatrix:
+        """One row of float32 a text, in the texts' order; shape `(len(texts), width)`.
+
+        Raises:
+            ModelError: The model gave NaN or infinity, or rows of another width.
+        """
+        if len(texts) == 1:
+            return self._batch(tokenize(texts), width)
+        rows = np.empty((len(texts), width), dtype=np.float32)
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="milvine")
+        try:
+            with progress(description, len(texts), show=show_progress) as advance:
+                running: list[Future[int]] = []
+                for start in range(0, len(texts), WINDOW):
+                    tokens = tokenize(texts[start : start + WINDOW])  # while the window before this one still runs
+                    for done in running:
+                        advance(done.result())
+                    running = [pool.submit(self._fill, rows, start, tokens, batch) for batch in self._batches(tokens)]
+                for done in running:
+                    advance(done.result())
+        finally:
+            # After an error or Ctrl-C nothing that waits is begun; what runs ends within one batch.
+            pool.shutdown(wait=True, cancel_futures=True)
+        return rows
+
+    def _batches(self, tokens: Sequence[Tokens]) -> Iterator[list[int]]:
+        """Positions of sequences that run together, the longest first so that no long batch ends the work alone."""
+        batch: list[int] = []
+        for position in sorted(range(len(tokens)), key=lambda at: -len(tokens[at])):
+            if batch and (len(batch) + 1) * len(tokens[batch[0]]) > self.batch_tokens:
+                yield batch
+                batch = []
+            batch.append(position)
+        if batch:
+            yield batch
+
+    def _fill(self, rows: DenseMatrix, start: int, tokens: Sequence[Tokens], batch: list[int]) -> int:
+        rows[[start + position for position in batch]] = self._batch([tokens[at] for at in batch], rows.shape[1])
+        return len(batch)
+
+    def _batch(self, tokens: Sequence[Tokens], width: int) -> DenseMatrix:
+        shape = (len(tokens), max(map(len, tokens)))
+        feed = {name: np.zeros(shape, dtype=np.int64) for name in self._inputs}
+        for row, sequence in enumerate(tokens):
+            feed["input_ids"][row, : len(sequence)] = sequence.ids
+            feed["attention_mask"][row, : len(sequence)] = 1
+            if "token_type_ids" in feed:
+                feed["token_type_ids"][row, : len(sequence)] = sequence.type_ids
+        output: np.ndarray[Any, Any] = self._session.run(None, feed)[0]
+        if output.shape != (len(tokens), width):
+            raise ModelError(f"the model gave an output of shape {output.shape}, not {(len(tokens), width)}")
+        if not np.isfinite(output).all():
+            raise ModelError("the model gave NaN or infinity; its weights are damaged, or a text overflows them")
+        return np.ascontiguousarray(output, dtype=np.float32)

@@ -1,0 +1,123 @@
+"""Building an ONNX graph as one would write it down: every value is a name, every operation a line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from milvine.errors import ModelFileError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnx
+    import onnxruntime as ort
+
+OPSET = 20  # the first that has Gelu; onnxruntime runs it since 1.17
+IR_VERSION = 9
+
+
+class Graph:
+    """An ONNX graph under construction.
+
+    The checkpoint's tensors do not enter the graph: it names them, and `session` hands them to onnxruntime as they
+    lie in memory, so that 2 GB of weights are neither serialised nor limited by protobuf.
+
+    Args:
+        weights: The checkpoint: name to float32 array.
+    """
+
+    def __init__(self, weights: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._weights = weights
+        self._used: dict[str, npt.NDArray[Any]] = {}
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
+        self._count = 0
+
+    def input(self, name: str, shape: Sequence[int | str]) -> str:
+        """An input of int64; a string in `shape` names a dimension that varies."""
+        from onnx import TensorProto, helper
+
+        self._inputs.append(helper.make_tensor_value_info(name, TensorProto.INT64, shape))
+        return name
+
+    def output(self, name: str, value: str, shape: Sequence[int | str]) -> None:
+        """Give a float32 value out under a name."""
+        from onnx import TensorProto, helper
+
+        self._nodes.append(helper.make_node("Identity", [value], [name]))
+        self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """Add an operation of the standard ONNX set and return the name of its first output."""
+        from onnx import helper
+
+        self._count += 1
+        output = f"{kind}_{self._count}"
+        self._nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
+        return output
+
+    def ints(self, *values: int) -> str:
+        """A constant vector of int64."""
+        return self._constant(np.array(values, dtype=np.int64))
+
+    def number(self, value: float) -> str:
+        """A constant float32 scalar."""
+        return self._constant(np.array(value, dtype=np.float32))
+
+    def weight(self, name: str, shape: Sequence[int]) -> str:
+        """A tensor of the checkpoint.
+
+        Raises:
+            ModelFileError: The checkpoint lacks it, or its shape contradicts the configuration.
+        """
+        if name not in self._used:
+            if name not in self._weights:
+                raise ModelFileError(f"the weights hold no tensor {name!r}, which this architecture needs")
+            tensor = self._weights[name]
+            if tensor.shape != tuple(shape):
+                raise ModelFileError(
+                    f"the tensor {name!r} has shape {tensor.shape}; the model's configuration says {tuple(shape)}"
+                )
+            self._used[name] = np.ascontiguousarray(tensor, dtype=np.float32)
+        return name
+
+    def linear(self, x: str, name: str, inputs: int, outputs: int) -> str:
+        """`x @ weight.T + bias` for rows `x` of shape `(rows, inputs)`; PyTorch stores the weight transposed."""
+        weight = self.weight(f"{name}.weight", (outputs, inputs))
+        return self.op("Gemm", x, weight, self.weight(f"{name}.bias", (outputs,)), transB=1)
+
+    def layer_norm(self, x: str, name: str, size: int, epsilon: float) -> str:
+        """Layer normalisation over the last axis."""
+        scale = self.weight(f"{name}.weight", (size,))
+        return self.op("LayerNormalization", x, scale, self.weight(f"{name}.bias", (size,)), epsilon=epsilon)
+
+    def session(self, options: ort.SessionOptions, providers: Sequence[str]) -> ort.InferenceSession:
+        """An onnxruntime session that runs the graph."""
+        import onnxruntime as ort
+        from onnx import TensorProto, helper
+
+        initializers = list(self._constants)
+        for name, tensor in self._used.items():
+            placeholder = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=tensor.shape)
+            placeholder.data_location = TensorProto.EXTERNAL
+            placeholder.external_data.add(key="location", value="checkpoint")
+            initializers.append(placeholder)
+        graph = helper.make_graph(self._nodes, "milvine", self._inputs, self._outputs, initializers)
+        opsets = [helper.make_opsetid("", OPSET)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="milvine")
+        options.add_external_initializers(
+            list(self._used), [ort.OrtValue.ortvalue_from_numpy(tensor) for tensor in self._used.values()]
+        )
+        return ort.InferenceSession(model.SerializeToString(), options, providers=list(providers))
+
+    def _constant(self, value: npt.NDArray[Any]) -> str:
+        from onnx import numpy_helper
+
+        self._count += 1
+        name = f"constant_{self._count}"
+        self._constants.append(numpy_helper.from_array(value, name))
+        return name

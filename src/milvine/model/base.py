@@ -1,0 +1,99 @@
+"""What an embedding function and a reranker are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+from milvine._texts import as_text, as_texts
+from milvine.errors import InputError, InputTypeError
+from milvine.types import RerankResult
+
+__all__ = ["BaseEmbeddingFunction", "BaseRerankFunction", "RerankResult"]
+
+Vectors = TypeVar("Vectors", covariant=True)
+
+
+class BaseEmbeddingFunction(ABC, Generic[Vectors]):
+    """Turns texts into vectors.
+
+    A subclass gives `_encode_documents`, `_encode_queries` and `dim`; the texts it gets are a checked list of strings,
+    which may be empty. An empty or blank text is legal and has a vector like any other.
+    """
+
+    @property
+    @abstractmethod
+    def dim(self) -> Any:
+        """The number of dimensions of a vector; a dict of them where the function has several outputs."""
+
+    @abstractmethod
+    def _encode_documents(self, texts: list[str]) -> Vectors: ...
+
+    @abstractmethod
+    def _encode_queries(self, texts: list[str]) -> Vectors: ...
+
+    def encode_documents(self, documents: Iterable[str]) -> Vectors:
+        """The vectors of texts that are to be found.
+
+        Args:
+            documents: Any iterable of strings.
+
+        Raises:
+            InputTypeError: `documents` is a bare string, or holds something that is no string.
+        """
+        return self._encode_documents(as_texts(documents, "documents"))
+
+    def encode_queries(self, queries: Iterable[str]) -> Vectors:
+        """The vectors of texts that search.
+
+        Args:
+            queries: Any iterable of strings.
+
+        Raises:
+            InputTypeError: `queries` is a bare string, or holds something that is no string.
+        """
+        return self._encode_queries(as_texts(queries, "queries"))
+
+    def __call__(self, texts: Iterable[str]) -> Vectors:
+        """The vectors of texts that are neither queries nor documents: encoded as documents are."""
+        return self._encode_documents(as_texts(texts))
+
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for two functions' vectors to be comparable, as JSON; it never holds a key.
+
+        A collection stores this and refuses to be opened with a function whose identity differs.
+        """
+        return {"function": type(self).__name__, "dim": self.dim}
+
+
+class BaseRerankFunction(ABC):
+    """Orders documents by their relevance to a query.
+
+    A subclass gives `_rerank`, which gets a checked query, a list that is not empty, and a `top_k` of at least 1.
+    """
+
+    @abstractmethod
+    def _rerank(self, query: str, documents: list[str], top_k: int) -> list[RerankResult]: ...
+
+    def __call__(self, query: str, documents: Sequence[str], top_k: int = 5) -> list[RerankResult]:
+        """The `top_k` most relevant documents, best first; equal scores keep the order of the documents.
+
+        Raises:
+            InputTypeError: `query` is no string, `documents` is no list of strings, or `top_k` no integer.
+            InputError: `top_k` is less than 1.
+        """
+        if isinstance(top_k, bool) or not isinstance(top_k, int):
+            raise InputTypeError(f"top_k must be an integer, not {type(top_k).__name__} ({top_k!r})")
+        if top_k < 1:
+            raise InputError(f"top_k must be at least 1, not {top_k}")
+        listed = as_texts(documents, "documents")
+        if not listed:
+            as_text(query, "query")
+            return []
+        results = self._rerank(as_text(query, "query"), listed, min(top_k, len(listed)))
+        return sorted(results, key=lambda result: (-result.score, result.index))[:top_k]
+
+    def identity(self) -> dict[str, Any]:
+        """What names this reranker in logs and stored configurations, as JSON; it never holds a key."""
+        return {"function": type(self).__name__}

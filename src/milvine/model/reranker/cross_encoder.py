@@ -1,0 +1,89 @@
+"""Cross-encoders: models that read a query and a document together, on this machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from milvine.errors import InputError
+from milvine.model.base import BaseRerankFunction, RerankResult
+from milvine.model.dense.sentence_transformer import check_device
+
+DEFAULT_MODEL = "ms-marco-MiniLM-L-12-v2"
+
+
+def sigmoid(logit: float) -> float:
+    """1 / (1 + exp(-logit)), without overflow."""
+    return 1 / (1 + math.exp(-logit)) if logit >= 0 else math.exp(logit) / (1 + math.exp(logit))
+
+
+class CrossEncoderRerankFunction(BaseRerankFunction):
+    """Reranks by a cross-encoder, run by onnxruntime.
+
+    The default, ms-marco-MiniLM-L-12-v2 (https://huggingface.co/cross-encoder/ms-marco-MiniLM-L12-v2), was trained on
+    questions and passages of the web. The catalogue's file is quantised to int8; each pair runs alone, because the
+    quantisation would make a score depend on the other pairs of its batch.
+
+    Args:
+        model_name: A reranker of the catalogue; empty for the default.
+        device: `"cpu"`.
+        batch_size: Taken for the sake of programs written for `pymilvus.model`; see `batch_tokens`.
+        activation_fct: What is made of the model's logit: a function of one float, such as `sigmoid` of this module;
+            by default the logit itself, which for the default model is from about -11 to 11.
+        folder: Where the model's files lie, if they are not to be looked for.
+        max_length: Tokens of a pair that are read; of a longer pair the longer text loses its end.
+        batch_tokens: Tokens that run together; by default each pair alone for a quantised model.
+        threads: Pairs or batches that run at once; by default the number of processors.
+        show_progress: Show a bar; by default on a terminal only.
+
+    Raises:
+        UnknownModelError: The catalogue has no such model.
+        InputError: An option has a value that is not allowed.
+    """
+
+    def __init__(
+        self,
+        model_name: str = "",
+        device: str = "",
+        batch_size: int = 32,
+        activation_fct: Callable[[float], float] | None = None,
+        *,
+        folder: str | Path | None = None,
+        max_length: int | None = None,
+        batch_tokens: int | None = None,
+        threads: int | None = None,
+        show_progress: bool | None = None,
+    ) -> None:
+        from milvine.local.encoder import LocalModel
+
+        check_device(device, batch_size)
+        if activation_fct is not None and not callable(activation_fct):
+            raise InputError(f"activation_fct must be a function of one float, not {activation_fct!r}")
+        self._model = LocalModel(
+            model_name or DEFAULT_MODEL,
+            "reranker",
+            folder=folder,
+            max_length=max_length,
+            batch_tokens=batch_tokens,
+            threads=threads,
+            show_progress=show_progress,
+        )
+        self.model_name = self._model.row.name
+        self.activation_fct = activation_fct
+
+    def _rerank(self, query: str, documents: list[str], top_k: int) -> list[RerankResult]:  # noqa: ARG002
+        activate = self.activation_fct or float
+        scores = [float(activate(logit)) for logit in self._model.score(query, documents)]
+        return [RerankResult(text, score, at) for at, (text, score) in enumerate(zip(documents, scores, strict=True))]
+
+    def identity(self) -> dict[str, Any]:
+        """The model's name, revision and fingerprint."""
+        row = self._model.row
+        return {
+            "function": "CrossEncoderRerankFunction",
+            "model": row.name,
+            "revision": row.revision,
+            "fingerprint": row.fingerprint,
+        }
