@@ -1,0 +1,5 @@
+"""Sparse embedding functions: vectors with one dimension a term."""
+
+from milvine.model.sparse.bm25 import BM25EmbeddingFunction
+
+__all__ = ["BM25EmbeddingFunction"]
