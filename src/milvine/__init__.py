@@ -1,0 +1,18 @@
+"""Embedding functions, rerankers and hybrid search for Milvus, without PyTorch."""
+
+from milvine import errors, model
+from milvine.collection import AddReport, Collection
+from milvine.errors import MilvineError
+from milvine.types import FieldScore, Hit, Record, RerankResult
+
+__all__ = [
+    "AddReport",
+    "Collection",
+    "FieldScore",
+    "Hit",
+    "MilvineError",
+    "Record",
+    "RerankResult",
+    "errors",
+    "model",
+]

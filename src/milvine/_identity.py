@@ -1,0 +1,90 @@
+"""What a collection remembers of its models, and the comparison with what it is opened with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from milvine.errors import CollectionMismatchError, InputTypeError
+from milvine.types import DenseVectors
+
+if TYPE_CHECKING:
+    from milvine.analysis import Analyzer
+    from milvine.model.base import BaseEmbeddingFunction
+
+FORMAT = 1
+K1, B = 0.9, 0.4  # for passages; see README's figures
+
+
+def new_config(function: BaseEmbeddingFunction[DenseVectors] | None, language: str | None) -> dict[str, Any]:
+    """What a new collection stores about itself, as JSON."""
+    from milvine.analysis import get_analyzer
+
+    function = _default_function() if function is None else _checked(function)
+    return {
+        "format": FORMAT,
+        "fields": {
+            "dense": function.identity(),
+            "lexical": {"analyzer": get_analyzer(language or "en").identity, "k1": K1, "b": B},
+        },
+    }
+
+
+def functions(
+    stored: dict[str, Any], function: BaseEmbeddingFunction[DenseVectors] | None, language: str | None
+) -> tuple[BaseEmbeddingFunction[DenseVectors], Analyzer]:
+    """The functions that a collection was made with: those given, if they are the same, else rebuilt.
+
+    Raises:
+        CollectionMismatchError: Those given differ, or cannot be rebuilt, or a newer milvine made the collection.
+    """
+    from milvine.analysis import get_analyzer
+
+    if stored.get("format") != FORMAT:
+        raise CollectionMismatchError(
+            f"the collection has format {stored.get('format')}, and this milvine reads {FORMAT}: upgrade milvine"
+        )
+    dense, analyzer = stored["fields"]["dense"], stored["fields"]["lexical"]["analyzer"]
+    function = _rebuild(dense) if function is None else _checked(function)
+    _compare("embedding function", dense, function.identity())
+    chosen = get_analyzer(language or analyzer["language"])
+    _compare("analyzer", analyzer, chosen.identity)
+    return function, chosen
+
+
+def _compare(what: str, stored: dict[str, Any], given: dict[str, Any]) -> None:
+    differing = [key for key in {**stored, **given} if stored.get(key) != given.get(key)]
+    if differing:
+        sides = "; ".join(f"{key}: {stored.get(key)!r} there, {given.get(key)!r} here" for key in differing)
+        raise CollectionMismatchError(
+            f"the collection was made with another {what} ({sides}); open it with the one it was made with,"
+            " or index the texts into a new collection"
+        )
+
+
+def _checked(function: Any) -> BaseEmbeddingFunction[DenseVectors]:
+    from milvine.model.base import BaseEmbeddingFunction
+
+    if not isinstance(function, BaseEmbeddingFunction) or not isinstance(function.dim, int):
+        raise InputTypeError(
+            f"embedding_function must be a dense embedding function of milvine.model, not {type(function).__name__}"
+        )
+    return function
+
+
+def _default_function() -> BaseEmbeddingFunction[DenseVectors]:
+    from milvine.model import DefaultEmbeddingFunction
+
+    return DefaultEmbeddingFunction()
+
+
+def _rebuild(identity: dict[str, Any]) -> BaseEmbeddingFunction[DenseVectors]:
+    from milvine.model import dense
+
+    function = getattr(dense, str(identity.get("function")), None)
+    if function is None or not hasattr(function, "from_identity"):
+        raise CollectionMismatchError(
+            f"the collection was made with {identity.get('function')}, which cannot be rebuilt from what is stored;"
+            " pass it as embedding_function"
+        )
+    rebuilt: BaseEmbeddingFunction[DenseVectors] = function.from_identity(identity)
+    return rebuilt

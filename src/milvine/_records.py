@@ -1,0 +1,125 @@
+"""The checks that records pass before they are embedded or written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import repeat
+from typing import Any
+
+from milvine.errors import InputError, InputTypeError
+from milvine.types import Record
+
+MAX_ID_BYTES = 4_096  # the path of a file may be an id
+MAX_TEXT_BYTES = 65_535  # Milvus' limit for VARCHAR, and so that of every store that hands over to it
+RESERVED_KEYS = frozenset({"id", "text", "content_hash", "dense", "lexical", "lexical_length"})
+"""Metadata may not have these keys, nor any that begins with `$`: a store's own fields have these names."""
+_END = object()
+
+
+def read_records(
+    records: Iterable[str | Record | Mapping[str, Any]],
+    ids: Iterable[str] | None,
+    metadata: Iterable[Mapping[str, Any]] | None,
+) -> Iterator[Record]:
+    """Records out of whatever `Collection.add` takes, one by one.
+
+    Raises:
+        InputTypeError: Something has a type that is not allowed; the message names its position.
+        InputError: Something has a value that is not allowed; likewise.
+    """
+    for name, value in (("records", records), ("ids", ids), ("metadata", metadata)):
+        if isinstance(value, (str, bytes, Mapping, Record)):
+            raise InputTypeError(f"{name} must be a list, not one {type(value).__name__}; wrap it: [...]")
+        if value is not None and not isinstance(value, Iterable):
+            raise InputTypeError(f"{name} must be a list, not {type(value).__name__}")
+    return _read(iter(records), ids, metadata)
+
+
+def _read(
+    records: Iterator[str | Record | Mapping[str, Any]],
+    ids: Iterable[str] | None,
+    metadata: Iterable[Mapping[str, Any]] | None,
+) -> Iterator[Record]:
+    more_ids: Iterator[Any] = repeat(None) if ids is None else iter(ids)
+    more_metadata: Iterator[Any] = repeat(None) if metadata is None else iter(metadata)
+    position = -1
+    for position, item in enumerate(records):
+        id_, own = next(more_ids, _END), next(more_metadata, _END)
+        for name, value in (("ids", id_), ("metadata", own)):
+            if value is _END:
+                raise InputError(f"{name} ends at position {position}, and records do not; give one a record")
+        yield _record(item, id_, own, position)
+    for name, values, given in (("ids", more_ids, ids), ("metadata", more_metadata, metadata)):
+        if given is not None and next(values, _END) is not _END:
+            raise InputError(f"{name} has more items than the {position + 1} records; give one a record")
+
+
+def _record(item: Any, id_: Any, metadata: Any, position: int) -> Record:
+    where = f"records[{position}]"
+    if isinstance(item, str):
+        text, own_id, own_metadata = item, None, None
+    elif isinstance(item, Record):
+        text, own_id, own_metadata = item.text, item.id, item.metadata
+    elif isinstance(item, Mapping):
+        unknown = sorted(map(str, item.keys() - {"id", "text", "metadata"}))
+        if "text" not in item or unknown:
+            problem = f"has the unknown key {unknown[0]!r}" if unknown else 'has no "text"'
+            raise InputError(f'{where} {problem}; its keys are "text", "id" and "metadata"')
+        text, own_id, own_metadata = item["text"], item.get("id"), item.get("metadata")
+    else:
+        raise InputTypeError(f"{where} must be a string, a Record or a mapping, not {type(item).__name__}")
+    for name, given, own in (("id", id_, own_id), ("metadata", metadata, own_metadata)):
+        if given is not None and own is not None:
+            raise InputError(f"{where} has its own {name}, and the argument gives it another; give one of them")
+    return checked(Record(*_values(text, _or(id_, own_id), _or(metadata, own_metadata), where)), where)
+
+
+def _or(given: Any, own: Any) -> Any:
+    return own if given is None else given
+
+
+def _values(text: Any, id_: Any, metadata: Any, where: str) -> tuple[str, str, dict[str, Any]]:
+    if not isinstance(text, str):
+        raise InputTypeError(f"{where}: the text must be a string, not {type(text).__name__}")
+    if id_ is None:
+        id_ = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    if not isinstance(id_, str):
+        raise InputTypeError(f"{where}: the id must be a string, not {type(id_).__name__} ({id_!r}); use str({id_!r})")
+    if not isinstance(metadata, (Mapping, type(None))):
+        raise InputTypeError(f"{where}: the metadata must be a mapping, not {type(metadata).__name__}")
+    return id_, text, dict(metadata or {})
+
+
+def checked(record: Record, where: str) -> Record:
+    """The record, if a store can hold it."""
+    for name, value, most in (("id", record.id, MAX_ID_BYTES), ("text", record.text, MAX_TEXT_BYTES)):
+        try:
+            size = len(value.encode())
+        except UnicodeEncodeError as error:
+            raise InputError(f"{where}: the {name} is no valid Unicode: {error}") from error
+        if size > most:
+            advice = "split it into passages, as `milvine index` does" if name == "text" else "choose a shorter one"
+            raise InputError(f"{where}: the {name} has {size:,} bytes in UTF-8, and {most:,} are allowed; {advice}")
+    if not record.id:
+        raise InputError(f"{where}: the id is empty")
+    for key in record.metadata:
+        if not isinstance(key, str) or not key:
+            raise InputTypeError(f"{where}: metadata keys must be strings that are not empty, not {key!r}")
+        if key in RESERVED_KEYS or key.startswith("$"):
+            raise InputError(
+                f"{where}: the metadata key {key!r} is reserved; rename it (reserved are"
+                f" {', '.join(sorted(RESERVED_KEYS))} and what begins with $)"
+            )
+    try:
+        json.dumps(record.metadata, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputTypeError(f"{where}: the metadata is not JSON: {error}") from error
+    return record
+
+
+def content_hash(record: Record) -> str:
+    """A hash of the text and the metadata: equal hashes mean that nothing has changed. 32 hexadecimal digits."""
+    content = json.dumps([record.text, record.metadata], sort_keys=True, ensure_ascii=False)
+    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,6 @@
+"""Embedding functions and rerankers under the names of `pymilvus.model`."""
+
+from milvine.model import dense, reranker, sparse
+from milvine.model.dense import SentenceTransformerEmbeddingFunction as DefaultEmbeddingFunction
+
+__all__ = ["DefaultEmbeddingFunction", "dense", "reranker", "sparse"]

@@ -1,0 +1,117 @@
+"""What a store must do. `Collection` knows stores by this alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from milvine.types import DenseVector, Record
+
+
+@dataclass(frozen=True)
+class DenseField:
+    """A field of dense vectors, compared by their cosine.
+
+    Attributes:
+        name: The field's name.
+        dim: Dimensions of a vector.
+    """
+
+    name: str
+    dim: int
+
+
+@dataclass(frozen=True)
+class LexicalField:
+    """A field for BM25 over the texts. The store keeps what BM25 must know of all texts, and keeps it current.
+
+    Attributes:
+        name: The field's name.
+        analyze: Texts to terms.
+        k1: How slowly a term's repetition saturates.
+        b: How much a text's length counts, 0 to 1.
+    """
+
+    name: str
+    analyze: Callable[[Sequence[str]], list[list[str]]]
+    k1: float
+    b: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A record as it is written.
+
+    Attributes:
+        record: The record.
+        content_hash: A hash of its text and metadata.
+        vectors: Dense field's name to vector.
+    """
+
+    record: Record
+    content_hash: str
+    vectors: dict[str, DenseVector]
+
+
+class Match(NamedTuple):
+    """One place in a field's ranked list; a higher score is better."""
+
+    id: str
+    score: float
+
+
+class Store(Protocol):
+    """One collection in one database.
+
+    A write that has returned is kept, whatever happens next. Filters are Milvus expressions over the metadata and `id`
+    and `text`. One store may be used from several threads.
+    """
+
+    config: dict[str, Any]
+    """What the collection's maker stored with it, as JSON."""
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Write rows; a row whose id is there already is replaced whole."""
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete rows and return how many were there."""
+
+    def content_hashes(self, ids: Sequence[str]) -> dict[str, str]:
+        """The content hash of each of these rows that is there."""
+
+    def get(self, ids: Sequence[str]) -> dict[str, Record]:
+        """Those of these records that are there, by id."""
+
+    def ids(self, filter: str | None = None) -> Iterator[str]:
+        """The ids of all rows, or of those that pass the filter, in no particular order."""
+
+    def count(self, filter: str | None = None) -> int:
+        """How many rows there are, or pass the filter."""
+
+    def search_dense(
+        self,
+        field: str,
+        vectors: Sequence[DenseVector],
+        limit: int,
+        filter: str | None = None,
+    ) -> list[list[Match]]:
+        """For each vector the nearest rows, best first; scores are cosines."""
+
+    def search_lexical(
+        self,
+        field: str,
+        queries: Sequence[str],
+        limit: int,
+        filter: str | None = None,
+    ) -> list[list[Match]]:
+        """For each query the rows with the highest BM25 above 0, best first."""
+
+    def flush(self) -> None:
+        """Bring what was written into the form that is fast to search."""
+
+    def drop(self) -> None:
+        """Delete the collection and close the store."""
+
+    def close(self) -> None:
+        """Release the database; other processes can open it then."""
