@@ -1,0 +1,14 @@
+"""`python -m benchmarks`."""
+
+import click
+
+from benchmarks.quality import quality
+
+
+@click.group()
+def benchmarks() -> None:
+    """Measure milvine. README.md quotes what these commands print."""
+
+
+benchmarks.add_command(quality)
+benchmarks(prog_name="python -m benchmarks")
