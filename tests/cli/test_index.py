@@ -39,7 +39,7 @@ def test_every_kind_of_file_is_indexed_and_found(folder: Path, tmp_path: Path) -
     result = invoke("index", folder, "--db", db)
     assert result.exit_code == 0, result.output
     assert "5 documents from 5 files: 5 passages (5 new, 0 changed, 0 unchanged)" in result.output
-    assert f'milvine search "a question" --db {db}' in result.output
+    assert f'search "a question" --db {db}' in result.output
 
     found = invoke("search", "where do I leave my car?", "--db", db)
     assert found.exit_code == 0, found.output

@@ -20,6 +20,18 @@ def console() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else 100)
 
 
+def command() -> str:
+    """What to type for this program: its name, or its path where the name alone would not be found."""
+    import os
+    import shutil
+    import sys
+
+    if shutil.which("milvine"):
+        return "milvine"
+    started = Path(sys.argv[0])
+    return os.path.relpath(started) if started.name == "milvine" else "python -m milvine"
+
+
 def title_of(hit: Hit) -> str:
     """What names a hit in a list: its document's title, else its first line."""
     return str(hit.metadata.get("title") or hit.text.strip().split("\n", 1)[0] or hit.id)

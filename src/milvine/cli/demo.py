@@ -31,7 +31,7 @@ def demo(db: str) -> None:
     The documents are the language reference and the standard library's docstrings, as installed on this machine. The
     first run fetches two models (110 MB) if they are not here; a second run reuses what is indexed.
     """
-    from milvine.cli._printing import console
+    from milvine.cli._printing import command, console
     from milvine.collection import Collection
     from milvine.ingest import python_documents, split_passages
     from milvine.model.reranker import CrossEncoderRerankFunction
@@ -45,13 +45,14 @@ def demo(db: str) -> None:
         seconds = time.monotonic() - started
         out.print(f"{done.total:,} passages, {done.added + done.updated:,} of them embedded now: {seconds:.1f} s\n")
         reranker = CrossEncoderRerankFunction()
+        collection.search(QUESTIONS[0], reranker=reranker)  # models and indexes are loaded at first use
         for question in QUESTIONS:
             _ask(collection, reranker, question)
     again = f" --db {db} --collection {COLLECTION}"
     out.print("[bold]Next[/], ask your own question:")
-    out.print(f'    milvine search "how do I read a file line by line?" --rerank{again}', soft_wrap=True)
+    out.print(f'    {command()} search "how do I read a file line by line?" --rerank{again}', soft_wrap=True)
     out.print("or index your own files:")
-    out.print('    milvine index PATH... --db kb.db && milvine search "a question" --db kb.db', soft_wrap=True)
+    out.print(f"    {command()} index PATH... --db kb.db", soft_wrap=True)
 
 
 def _ask(collection: Collection, reranker: BaseRerankFunction, question: str) -> None:
@@ -68,7 +69,6 @@ def _ask(collection: Collection, reranker: BaseRerankFunction, question: str) ->
         ("hybrid", "hybrid", None),
         ("reranked", "hybrid", reranker),
     ]
-    collection.search(question)  # the first search after a start also loads the index
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True)
     table.add_column("", width=2)
     columns: list[list[Hit]] = []

@@ -32,6 +32,7 @@ def index(
     Texts are split into passages that fit the model. Run it again after files have changed: only what changed is
     embedded. A file that cannot be read is reported, and the rest is indexed; the exit status is 1 then.
     """
+    from milvine.cli._printing import command
     from milvine.collection import Collection
     from milvine.ingest import ReadCounts, read_documents, split_passages
 
@@ -64,7 +65,7 @@ def index(
         f"{_number(counts.documents, 'document')} from {_number(counts.files, 'file')}:"
         f" {_number(done.total, 'passage')} ({', '.join(parts)}) in {time.monotonic() - started:.1f} s."
     )
-    click.echo(f'{db} holds {_number(there, "passage")}. Ask:  milvine search "a question" --db {db}')
+    click.echo(f'{db} holds {_number(there, "passage")}. Ask:  {command()} search "a question" --db {db}')
     if skipped:
         click.echo(f"{_number(len(skipped), 'file or line', 'files or lines')} could not be read; see above.", err=True)
         context.exit(1)

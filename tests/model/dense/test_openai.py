@@ -307,7 +307,17 @@ def test_identity_and_repr_hold_no_key(server: ProviderServer) -> None:
         "function": "OpenAIEmbeddingFunction",
         "dim": 256,
         "provider": "openai",
+        "dimensions": 256,
         "model": "text-embedding-3-small",
     }
     assert KEY not in json.dumps(identity) + repr(function)
     assert "text-embedding-3-small" in repr(function)
+
+
+def test_a_function_is_rebuilt_from_its_identity(server: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    made = OpenAIEmbeddingFunction("text-embedding-3-small", dimensions=64)
+    rebuilt = OpenAIEmbeddingFunction.from_identity(json.loads(json.dumps(made.identity())))
+    assert rebuilt.identity() == made.identity()
+    assert np.array_equal(rebuilt.encode_queries(["a"])[0], made.encode_queries(["a"])[0])

@@ -56,7 +56,17 @@ class OpenAIEmbeddingFunction(HostedFunction, BaseEmbeddingFunction[DenseVectors
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for two functions' vectors to be comparable, as JSON; it never holds the key."""
-        return {**super().identity(), "provider": OPENAI.name, "model": self.model_name}
+        asked = {"provider": OPENAI.name, "model": self.model_name, "dimensions": self.dimensions}
+        return {**super().identity(), **asked}
+
+    @classmethod
+    def from_identity(cls, identity: dict[str, Any]) -> OpenAIEmbeddingFunction:
+        """The function that has this identity; the key, and the base URL, come from the environment.
+
+        Raises:
+            AuthenticationError: There is no API key in the environment.
+        """
+        return cls(identity["model"], dimensions=identity["dimensions"])
 
     def _encode_documents(self, texts: list[str]) -> DenseVectors:
         from milvine.hosted.calls import embed
