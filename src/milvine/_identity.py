@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from milvine.errors import CollectionMismatchError, InputTypeError
@@ -23,7 +24,7 @@ def new_config(function: BaseEmbeddingFunction[DenseVectors] | None, language: s
     return {
         "format": FORMAT,
         "fields": {
-            "dense": function.identity(),
+            "dense": _identity_of(function),
             "lexical": {"analyzer": get_analyzer(language or "en").identity, "k1": K1, "b": B},
         },
     }
@@ -45,7 +46,7 @@ def functions(
         )
     dense, analyzer = stored["fields"]["dense"], stored["fields"]["lexical"]["analyzer"]
     function = _rebuild(dense) if function is None else _checked(function)
-    _compare("embedding function", dense, function.identity())
+    _compare("embedding function", dense, _identity_of(function))
     chosen = get_analyzer(language or analyzer["language"])
     _compare("analyzer", analyzer, chosen.identity)
     return function, chosen
@@ -64,11 +65,21 @@ def _compare(what: str, stored: dict[str, Any], given: dict[str, Any]) -> None:
 def _checked(function: Any) -> BaseEmbeddingFunction[DenseVectors]:
     from milvine.model.base import BaseEmbeddingFunction
 
-    if not isinstance(function, BaseEmbeddingFunction) or not isinstance(function.dim, int):
+    if not isinstance(function, BaseEmbeddingFunction) or not isinstance(function.dim, int) or function.dim < 1:
         raise InputTypeError(
-            f"embedding_function must be a dense embedding function of milvine.model, not {type(function).__name__}"
+            "embedding_function must be a dense embedding function, such as those of milvine.model.dense, not"
+            f" {type(function).__name__}"
         )
     return function
+
+
+def _identity_of(function: BaseEmbeddingFunction[DenseVectors]) -> dict[str, Any]:
+    """The identity as it comes back out of a store."""
+    try:
+        identity: dict[str, Any] = json.loads(json.dumps(function.identity()))
+    except (TypeError, ValueError) as error:
+        raise InputTypeError(f"the identity() of {type(function).__name__} is not JSON: {error}") from error
+    return identity
 
 
 def _default_function() -> BaseEmbeddingFunction[DenseVectors]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import repeat
-from typing import Any
+from functools import partial
+from itertools import islice, repeat
+from typing import Any, TypeVar
 
 from milvine.errors import InputError, InputTypeError
 from milvine.types import Record
 
 MAX_ID_BYTES = 4_096  # the path of a file may be an id
 MAX_TEXT_BYTES = 65_535  # Milvus' limit for VARCHAR, and so that of every store that hands over to it
-RESERVED_KEYS = frozenset({"id", "text", "content_hash", "dense", "lexical", "lexical_length"})
+MAX_METADATA_BYTES = 65_536  # Milvus' limit for JSON
+RESERVED_KEYS = frozenset({"id", "text", "content_hash", "dense", "lexical", "lexical_length", "_seq", "_partition"})
 """Metadata may not have these keys, nor any that begins with `$`: a store's own fields have these names."""
 _END = object()
+
+Item = TypeVar("Item")
 
 
 def read_records(
@@ -32,7 +36,7 @@ def read_records(
     for name, value in (("records", records), ("ids", ids), ("metadata", metadata)):
         if isinstance(value, (str, bytes, Mapping, Record)):
             raise InputTypeError(f"{name} must be a list, not one {type(value).__name__}; wrap it: [...]")
-        if value is not None and not isinstance(value, Iterable):
+        if not isinstance(value, Iterable) and (value is not None or name == "records"):
             raise InputTypeError(f"{name} must be a list, not {type(value).__name__}")
     return _read(iter(records), ids, metadata)
 
@@ -93,12 +97,9 @@ def _values(text: Any, id_: Any, metadata: Any, where: str) -> tuple[str, str, d
 
 
 def checked(record: Record, where: str) -> Record:
-    """The record, if a store can hold it."""
+    """The record, if a store can hold it; its metadata becomes what JSON makes of it: a tuple becomes a list."""
     for name, value, most in (("id", record.id, MAX_ID_BYTES), ("text", record.text, MAX_TEXT_BYTES)):
-        try:
-            size = len(value.encode())
-        except UnicodeEncodeError as error:
-            raise InputError(f"{where}: the {name} is no valid Unicode: {error}") from error
+        size = _size(value, f"{where}: the {name}")
         if size > most:
             advice = "split it into passages, as `milvine index` does" if name == "text" else "choose a shorter one"
             raise InputError(f"{where}: the {name} has {size:,} bytes in UTF-8, and {most:,} are allowed; {advice}")
@@ -113,13 +114,39 @@ def checked(record: Record, where: str) -> Record:
                 f" {', '.join(sorted(RESERVED_KEYS))} and what begins with $)"
             )
     try:
-        json.dumps(record.metadata, allow_nan=False)
-    except (TypeError, ValueError) as error:
+        encoded = json.dumps(record.metadata, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
         raise InputTypeError(f"{where}: the metadata is not JSON: {error}") from error
-    return record
+    size = _size(encoded, f"{where}: the metadata")
+    if size > MAX_METADATA_BYTES:
+        raise InputError(f"{where}: the metadata has {size:,} bytes as JSON, and {MAX_METADATA_BYTES:,} are allowed")
+    return Record(record.id, record.text, json.loads(encoded, parse_int=partial(_int64, where)))
+
+
+def _size(value: str, what: str) -> int:
+    try:
+        return len(value.encode())
+    except UnicodeEncodeError as error:
+        raise InputError(f"{what} is no valid Unicode: {error}") from error
+
+
+def _int64(where: str, digits: str) -> int:
+    value = int(digits)
+    if not -(2**63) <= value < 2**63:
+        raise InputError(
+            f"{where}: the metadata holds {digits}, and integers must fit 64 bits (below 2**63); store it as a string"
+        )
+    return value
 
 
 def content_hash(record: Record) -> str:
     """A hash of the text and the metadata: equal hashes mean that nothing has changed. 32 hexadecimal digits."""
     content = json.dumps([record.text, record.metadata], sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+
+
+def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """The items in lists of `size`, the last of which may be shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

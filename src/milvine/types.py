@@ -39,6 +39,29 @@ class Record:
 
 
 @dataclass(frozen=True)
+class AddReport:
+    """What `Collection.add` did.
+
+    Attributes:
+        added: Records whose ids were new.
+        updated: Records whose text or metadata had changed.
+        unchanged: Records that were there already, or that a later one of the same call replaced; they cost nothing.
+    """
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+
+    @property
+    def total(self) -> int:
+        """All records."""
+        return self.added + self.updated + self.unchanged
+
+    def __add__(self, other: AddReport) -> AddReport:
+        return AddReport(self.added + other.added, self.updated + other.updated, self.unchanged + other.unchanged)
+
+
+@dataclass(frozen=True)
 class RerankResult:
     """A document as a reranker placed it.
 
@@ -77,7 +100,8 @@ class Hit:
     Attributes:
         id: The passage's id.
         text: The passage.
-        score: What the hits are ordered by: fused, or blended with the reranker's score.
+        score: What the hits are ordered by: the field's own score where one field was searched, else the fused one; or
+            that blended with the reranker's.
         metadata: What was stored with the passage.
         fields: For each field that found the passage, its rank and score there.
         rerank_score: The reranker's own score, if there was one.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from milvine.errors import ReadError
 from milvine.types import Record
+
+Item = TypeVar("Item")
+QRELS_HEADER = "query-id\tcorpus-id\tscore"
 
 
 @dataclass(frozen=True)
@@ -33,26 +36,47 @@ def load_beir(folder: str | Path, split: str = "test") -> TestCollection:
     """Read `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`.
 
     Raises:
-        ReadError: A file is missing or not of this layout.
+        ReadError: A file is missing or not of this layout; the message names the file and the line.
     """
     folder = Path(folder)
+    documents = _read(folder, "corpus.jsonl", _document)
+    queries = dict(_read(folder, "queries.jsonl", _query))
     qrels: dict[str, dict[str, int]] = {}
-    try:
-        documents = [
-            Record(str(row["_id"]), f"{row.get('title') or ''} {row['text']}".strip())
-            for row in _json_lines(folder / "corpus.jsonl")
-        ]
-        with (folder / "qrels" / f"{split}.tsv").open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file, delimiter="\t"):
-                qrels.setdefault(row["query-id"], {})[row["corpus-id"]] = int(row["score"])
-        queries = {str(row["_id"]): str(row["text"]) for row in _json_lines(folder / "queries.jsonl")}
-    except OSError as error:
-        raise ReadError(f"{folder} is not a BEIR folder: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise ReadError(f"{folder} is not of the BEIR layout: {type(error).__name__} {error}") from error
+    for query, document, relevance in _read(folder, f"qrels/{split}.tsv", _judgment, header=QRELS_HEADER):
+        qrels.setdefault(query, {})[document] = relevance
     return TestCollection(documents, {id_: queries[id_] for id_ in qrels if id_ in queries}, qrels)
 
 
-def _json_lines(path: Path) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file if line.strip()]
+def _document(line: str) -> Record:
+    row = json.loads(line)
+    return Record(str(row["_id"]), f"{row.get('title') or ''} {row['text']}".strip())
+
+
+def _query(line: str) -> tuple[str, str]:
+    row = json.loads(line)
+    return str(row["_id"]), str(row["text"])
+
+
+def _judgment(line: str) -> tuple[str, str, int]:
+    query, document, relevance = line.rstrip("\r\n").split("\t")
+    return query, document, int(relevance)
+
+
+def _read(folder: Path, name: str, read: Callable[[str], Item], *, header: str = "") -> list[Item]:
+    """What `read` makes of each line that is not blank, after the header."""
+    path = folder / name
+    number, items = 1, []
+    try:
+        with path.open(encoding="utf-8") as file:
+            if header and file.readline().rstrip("\r\n") != header:
+                raise ReadError(f"{path}: the first line must be {header!r}")
+            for number, line in enumerate(file, start=2 if header else 1):  # noqa: B007 - for the message
+                if line.strip():
+                    items.append(read(line))
+    except ReadError:
+        raise
+    except OSError as error:
+        raise ReadError(f"{folder} is not a BEIR folder: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReadError(f"{path}, line {number}: {type(error).__name__} {error}") from error
+    return items

@@ -18,11 +18,13 @@ def ndcg(qrels: Mapping[str, Mapping[str, int]], runs: Mapping[str, Sequence[str
     Args:
         qrels: Query id to document id to relevance; 0 and less is not relevant.
         runs: Query id to document ids, best first.
-        k: Ranks that count.
+        k: Ranks that count, at least 1.
 
     Raises:
-        InputError: No query has a relevant document, or a run holds a document twice.
+        InputError: No query has a relevant document, a run holds a document twice, or `k` is less than 1.
     """
+    if k < 1:
+        raise InputError(f"k must be at least 1, not {k}")
     values = []
     for query, judged in qrels.items():
         ideal = sorted((relevance for relevance in judged.values() if relevance > 0), reverse=True)[:k]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from milvine.errors import InputError
+from milvine.errors import InputError, InputTypeError
 from milvine.types import FieldScore
 
 RankedList = Sequence[tuple[str, float]]
@@ -71,6 +71,8 @@ def fuse(
 ) -> list[Fused]:
     """One ranked list of several, best first; equal scores are ordered by id, so that results are the same every time.
 
+    A list alone keeps its scores.
+
     Args:
         lists: Field's name to its ranked list. A list must not hold an id twice.
         method: A name of `FUSIONS`.
@@ -78,17 +80,27 @@ def fuse(
 
     Raises:
         InputError: The method is unknown, or a weight is missing, negative or for a field that is not there.
+        InputTypeError: `weights` is no mapping to numbers.
     """
     if method not in FUSIONS:
         raise InputError(f"fusion must be one of {', '.join(FUSIONS)}, not {method!r}")
-    shares = dict.fromkeys(lists, 1.0) if weights is None else dict(weights)
-    if set(shares) != set(lists):
-        raise InputError(f"weights must name exactly the fields {sorted(lists)}, not {sorted(shares)}")
-    if lists and (min(shares.values()) < 0 or not 0 < sum(shares.values()) < float("inf")):
-        raise InputError(f"weights must be at least 0 and not all 0, not {shares}")
+    shares = dict.fromkeys(lists, 1.0) if weights is None else _checked(weights, lists)
     places: dict[str, dict[str, FieldScore]] = {}
     for field, ranked in lists.items():
         for rank, (id_, score) in enumerate(ranked, start=1):
             places.setdefault(id_, {})[field] = FieldScore(rank, score)
-    fused = FUSIONS[method](lists, shares)
+    fused = FUSIONS[method](lists, shares) if len(lists) > 1 else dict(*lists.values())
     return [Fused(id_, fused[id_], places[id_]) for id_ in sorted(fused, key=lambda id_: (-fused[id_], id_))]
+
+
+def _checked(weights: Mapping[str, float], lists: Mapping[str, RankedList]) -> dict[str, float]:
+    if not isinstance(weights, Mapping):
+        raise InputTypeError(f"weights must be a mapping of fields to numbers, not {type(weights).__name__}")
+    for field, weight in weights.items():
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)):
+            raise InputTypeError(f"the weight of {field!r} must be a number, not {type(weight).__name__} ({weight!r})")
+    if weights.keys() != lists.keys():
+        raise InputError(f"weights must name exactly the fields {sorted(lists)}, not {sorted(map(str, weights))}")
+    if weights and not (all(weight >= 0 for weight in weights.values()) and 0 < sum(weights.values()) < float("inf")):
+        raise InputError(f"weights must be at least 0, finite and not all 0, not {dict(weights)}")
+    return dict(weights)

@@ -10,13 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from milvine.analysis import TermStatistics
-from milvine.errors import FilterError, StoreError, StoreLockedError, StoreNotFoundError, StoreWriteError
+from milvine.errors import (
+    CollectionNotFoundError,
+    FilterError,
+    StoreError,
+    StoreLockedError,
+    StoreNotFoundError,
+    StoreWriteError,
+)
 
-ILLEGAL_ARGUMENT = 6  # Milvus Lite's code for a request that it refused before it did anything
-_LOGGERS = (
+# Milvus Lite's codes for requests that it refused before it did anything.
+ILLEGAL_ARGUMENT = 6
+COLLECTION_NOT_FOUND = 100
+# Milvus Lite's server answers a client's pings with warnings on standard error; so there are none.
+CHANNEL_OPTIONS = {"grpc.keepalive_time_ms": 2**31 - 1}
+# These print the traceback of every error that is about to be raised, and advice for a cluster.
+_LOUD = (
     "pymilvus.decorators",
-    "pymilvus.client.iterator.query_iterator",
-    "milvus_lite.server_manager",
+    "pymilvus.client.grpc_handler",
     "milvus_lite.adapter.grpc.servicer",
 )
 
@@ -27,18 +38,22 @@ _open_lock = threading.Lock()
 class LiteDatabase:
     """A Milvus Lite database that this process holds open.
 
+    Everything that collection objects of this process must agree on lives here. `reading` and `writing` admit one
+    thread at a time: while Milvus Lite flushes, a search beside it would miss rows. Searches lose nothing by that, they
+    are bound by Python's own lock.
+
     Attributes:
-        client: A `MilvusClient` on it.
-        lock: Held while writing.
-        statistics: What BM25 knows of each lexical field, by collection and field; absent until it is counted. It lives
-            here because every collection object of this process must see the same.
+        statistics: What BM25 knows of each lexical field, by collection and field; absent until it is counted. Touched
+            by those who read or write alone.
+        unflushed: Rows written since the last flush, by collection; absent if that is not known.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.lock = threading.RLock()
         self.statistics: dict[tuple[str, str], TermStatistics] = {}
-        self.client: Any = None
+        self.unflushed: dict[str, int] = {}
+        self._lock = _FairLock()
+        self._client: Any = None
         self._users = 0
 
     @classmethod
@@ -50,22 +65,25 @@ class LiteDatabase:
             StoreLockedError: Another process has it open.
             StoreError: It cannot be opened for another reason, which the message gives.
         """
-        path = path.expanduser().resolve()
+        path = path.expanduser().absolute()
+        key = path.resolve()  # by whatever link it is reached, it is one database
         with _open_lock:
-            if path not in _open:
+            if key not in _open:
                 database = cls(path)
-                database._connect(create)
-                _open[path] = database
-            _open[path]._users += 1
-            return _open[path]
+                database._client = database._connect(create)
+                _open[key] = database
+            _open[key]._users += 1
+            return _open[key]
 
     def release(self) -> None:
         """Close the database once nobody in this process uses it."""
         with _open_lock:
             self._users -= 1
             if self._users == 0:
-                del _open[self.path]
-                self._disconnect()
+                for key in [key for key, database in _open.items() if database is self]:
+                    del _open[key]
+                with self._lock:
+                    self._disconnect()
 
     @contextmanager
     def reading(self, filter_: str | None = None) -> Iterator[Any]:
@@ -73,49 +91,62 @@ class LiteDatabase:
 
         Raises:
             FilterError: Milvus refused the filter.
+            CollectionNotFoundError: The collection has been dropped.
             StoreError: Anything else went wrong.
         """
         from pymilvus.exceptions import MilvusException
 
-        try:
-            with _quiet():
-                yield self.client
-        except MilvusException as error:
-            if filter_ is not None and error.code == ILLEGAL_ARGUMENT:
-                raise FilterError(
-                    f"the filter {filter_!r} is not valid: {error.message}\nwrite it as a Milvus expression over the"
-                    ' metadata, for example: year >= 2020 and source == "a.md"'
-                ) from error
-            raise StoreError(f"reading {self.path} failed: {error.message}") from error
+        _check_unicode(filter_)
+        with self._lock, _quiet():
+            try:
+                yield self._connected()
+            except MilvusException as error:
+                self._raise_if_gone(error)
+                if filter_ is not None and error.code == ILLEGAL_ARGUMENT:
+                    raise FilterError(
+                        f"the filter {filter_!r} is not valid: {error.message}\nwrite it as a Milvus expression over"
+                        ' the metadata, for example: year >= 2020 and source == "a.md"'
+                    ) from error
+                raise StoreError(f"reading {self.path} failed: {error.message}") from error
 
     @contextmanager
     def writing(self) -> Iterator[Any]:
-        """The client, for one thread at a time.
+        """The client, to write.
 
         After a failed write Milvus Lite can lose rows that it acknowledged, unless the database is closed and opened
         again before anything else is written; so that is done here.
 
         Raises:
+            CollectionNotFoundError: The collection has been dropped.
             StoreWriteError: The write failed; what was acknowledged before it is kept.
         """
         from pymilvus.exceptions import MilvusException
 
-        with self.lock:
+        with self._lock, _quiet():
             try:
-                with _quiet():
-                    yield self.client
+                yield self._connected()
             except MilvusException as error:
-                if error.code != ILLEGAL_ARGUMENT:
-                    self._reopen()
+                self._raise_if_gone(error)
+                if error.code == ILLEGAL_ARGUMENT:
+                    raise StoreWriteError(f"{self.path} refused what was to be written: {error.message}") from error
+                self._reopen()
                 raise StoreWriteError(
                     f"writing to {self.path} failed: {error.message}; what was written before is kept:"
                     " mend the cause (a full disk?) and run the same call again"
                 ) from error
             except BaseException:
-                self.statistics.clear()  # an interrupted write may have been counted or not
+                self._forget()  # an interrupted write may have happened or not
                 raise
 
-    def _connect(self, create: bool) -> None:
+    def remove_unfinished(self, name: str) -> None:
+        """Remove what is left of a collection whose maker was killed at once; Milvus Lite would not make it again."""
+        folder = self.path / "collections" / name
+        if folder.is_dir() and not (folder / "schema.json").exists():
+            (folder / "schema.json.tmp").unlink(missing_ok=True)
+            with suppress(OSError):  # then there is more in it, and whatever that is stays
+                folder.rmdir()
+
+    def _connect(self, create: bool) -> Any:
         from pymilvus import MilvusClient
         from pymilvus.exceptions import MilvusException
 
@@ -129,9 +160,12 @@ class LiteDatabase:
             raise StoreNotFoundError(
                 f"there is no database {self.path}; make one with: milvine index PATH --db {self.path}"
             )
-        with _quiet() as causes:
+        if not logging.getLogger("milvus_lite").handlers:
+            # Without any, what Milvus Lite logs in the background would land on standard error.
+            logging.getLogger("milvus_lite").addHandler(logging.NullHandler())
+        with _quiet(), _causes() as causes:
             try:
-                self.client = MilvusClient(str(self.path))
+                return MilvusClient(str(self.path), grpc_options=CHANNEL_OPTIONS)
             except MilvusException as error:
                 # pymilvus hides why; Milvus Lite only logs it.
                 cause = causes[-1] if causes else error
@@ -142,36 +176,108 @@ class LiteDatabase:
                     ) from error
                 raise StoreError(f"{self.path} cannot be opened as a Milvus Lite database: {cause}") from error
 
+    def _connected(self) -> Any:
+        if not self._users:
+            raise StoreError(f"{self.path} has just been closed; open it again")
+        if self._client is None:  # an earlier reopening failed
+            self._client = self._connect(create=False)
+            self._load()
+        return self._client
+
     def _disconnect(self) -> None:
         from milvus_lite.server_manager import server_manager_instance
 
+        client, self._client = self._client, None
         with _quiet():
-            self.client.close()
+            if client is not None:
+                client.close()
             # The client's close leaves the lock with the server, which lives until the process ends.
             server_manager_instance.release_server(str(self.path))
 
     def _reopen(self) -> None:
+        self._forget()
+        self._disconnect()
+        with suppress(StoreError):  # then the next who reads or writes tries again, and is told why it fails
+            self._connected()
+
+    def _load(self) -> None:
+        from pymilvus.exceptions import MilvusException
+
+        for name in self._client.list_collections():
+            with suppress(MilvusException):  # a collection of another program may lack an index
+                self._client.load_collection(name)
+
+    def _forget(self) -> None:
         self.statistics.clear()
-        with suppress(StoreError):
-            self._disconnect()
-        self._connect(create=False)
+        self.unflushed.clear()
+
+    def _raise_if_gone(self, error: Any) -> None:
+        if error.code == COLLECTION_NOT_FOUND:
+            self._forget()
+            raise CollectionNotFoundError(f"{self.path}: {error.message}; it was dropped") from error
+
+
+class _FairLock:
+    """A lock that goes to those who wait before it goes back to the one who has just released it."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._turn:
+            self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def _check_unicode(filter_: str | None) -> None:
+    try:
+        (filter_ or "").encode()
+    except UnicodeEncodeError as error:
+        raise FilterError(f"the filter {filter_!r} is no valid Unicode: {error}") from error
+
+
+_quiet_lock = threading.Lock()
+_quiet_users = 0
+
+
+def _swallow(_: logging.LogRecord) -> bool:
+    return False
 
 
 @contextmanager
-def _quiet() -> Iterator[list[BaseException]]:
-    """Keep PyMilvus from printing tracebacks of errors that are about to be raised; collects their causes."""
+def _quiet() -> Iterator[None]:
+    """Keep PyMilvus and Milvus Lite from printing tracebacks of errors that are about to be raised."""
+    global _quiet_users
+    with _quiet_lock:
+        _quiet_users += 1
+        for name in _LOUD:
+            logging.getLogger(name).addFilter(_swallow)
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_users -= 1
+            if not _quiet_users:
+                for name in _LOUD:
+                    logging.getLogger(name).removeFilter(_swallow)
+
+
+@contextmanager
+def _causes() -> Iterator[list[BaseException]]:
+    """The errors that Milvus Lite logs when it fails to open a database."""
     causes: list[BaseException] = []
 
-    def swallow(record: logging.LogRecord) -> bool:
+    def collect(record: logging.LogRecord) -> bool:
         if record.exc_info and record.exc_info[1] is not None:
             causes.append(record.exc_info[1])
         return False
 
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    for logger in loggers:
-        logger.addFilter(swallow)
+    logger = logging.getLogger("milvus_lite.server_manager")
+    logger.addFilter(collect)
     try:
         yield causes
     finally:
-        for logger in loggers:
-            logger.removeFilter(swallow)
+        logger.removeFilter(collect)

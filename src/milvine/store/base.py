@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from milvine.types import DenseVector, Record
 
@@ -37,6 +37,10 @@ class LexicalField:
     analyze: Callable[[Sequence[str]], list[list[str]]]
     k1: float
     b: float
+
+
+MakeFields: TypeAlias = Callable[[dict[str, Any]], Sequence[DenseField | LexicalField]]
+"""A collection's configuration to the fields that it has."""
 
 
 @dataclass(frozen=True)

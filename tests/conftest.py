@@ -1,0 +1,65 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from milvine import Collection
+from small_functions import HashedWords
+
+LOOPBACK = ("127.", "::1", "localhost")
+
+
+@pytest.fixture(autouse=True)
+def only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test talks to another machine from within this process; whatever tries is told that there is no network."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if isinstance(address, tuple) and not str(address[0]).startswith(LOOPBACK):
+            raise OSError(f"the tests have no network: {address[0]}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder with the test collections."""
+    folder = os.environ.get("MILVINE_TEST_DATA")
+    if not folder:
+        pytest.skip("MILVINE_TEST_DATA does not name the folder with the test collections")
+    return Path(folder)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    """The path of a database that is not there yet."""
+    return str(tmp_path / "kb.db")
+
+
+@pytest.fixture
+def collect(database: str) -> Iterator[Callable[..., Collection]]:
+    """Opens collections of that database, by default with a small function; all are closed in the end."""
+    opened: list[Collection] = []
+
+    def collect(name: str = "docs", **options: Any) -> Collection:
+        options.setdefault("embedding_function", HashedWords())
+        opened.append(Collection(options.pop("uri", database), name, **options))
+        return opened[-1]
+
+    yield collect
+    for collection in opened:
+        collection.close()
+
+
+@pytest.fixture
+def docs(collect: Callable[..., Collection]) -> Collection:
+    """An empty collection."""
+    return collect()

@@ -1,0 +1,62 @@
+"""Functions of a user's own making, small enough to run anywhere: what the tests embed and rerank with."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from milvine.model.base import BaseEmbeddingFunction, BaseRerankFunction, RerankResult
+from milvine.types import DenseVectors
+
+DIM = 16
+
+
+@cache
+def _word_vector(word: str, dim: int) -> Any:
+    seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "little")
+    return np.random.default_rng(seed).normal(size=dim).astype(np.float32)
+
+
+class HashedWords(BaseEmbeddingFunction[DenseVectors]):
+    """Each word adds a random but fixed vector; texts that share words are near each other.
+
+    Attributes:
+        encoded: Every document that it has encoded, in order.
+    """
+
+    def __init__(self, dim: int = DIM, version: int = 1) -> None:
+        self._dim = dim
+        self.version = version
+        self.encoded: list[str] = []
+
+    @property
+    def dim(self) -> int:
+        return self._dim
+
+    def _vector(self, text: str) -> Any:
+        vector = np.sum([_word_vector(word, self._dim) for word in text.lower().split() or [""]], axis=0)
+        return vector / np.linalg.norm(vector)
+
+    def _encode_documents(self, texts: list[str]) -> DenseVectors:
+        self.encoded += texts
+        return [self._vector(text) for text in texts]
+
+    def _encode_queries(self, texts: list[str]) -> DenseVectors:
+        return [self._vector(text) for text in texts]
+
+    def identity(self) -> dict[str, Any]:
+        return {"function": "HashedWords", "dim": self._dim, "version": self.version, "range": (0, 1)}
+
+
+class CountsWord(BaseRerankFunction):
+    """Scores a document by how often it has one word."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    def _rerank(self, query: str, documents: list[str], top_k: int) -> list[RerankResult]:
+        counts = [text.lower().split().count(self.word) for text in documents]
+        return [RerankResult(text, float(n), at) for at, (text, n) in enumerate(zip(documents, counts, strict=True))]
