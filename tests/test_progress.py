@@ -29,7 +29,7 @@ def on_terminal(code: str, **environment: str) -> tuple[str, str]:
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
         stderr=theirs,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "100", **environment},
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40", **environment},
         text=True,
     )
     os.close(theirs)

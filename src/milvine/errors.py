@@ -66,7 +66,7 @@ class ModelError(MilvineError):
 
 
 class UnknownModelError(ModelError, ValueError):
-    """A model's name is neither in the catalogue nor a folder."""
+    """A model's name is not in the catalogue."""
 
 
 class ModelUnavailableError(ModelError, OSError):

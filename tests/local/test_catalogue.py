@@ -37,6 +37,11 @@ def test_the_default_model_is_pinned_to_the_hubs_own_bytes() -> None:
     assert (row.dim, row.max_length, row.pooling, row.normalize) == (384, 256, "mean", True)
 
 
+def test_the_quantised_rows_say_so() -> None:
+    # Only these have scores that would depend on their batch; see the dtype of the tensors in each weights file.
+    assert {row.name: row.quantization for row in models() if row.quantization} == {"ms-marco-MiniLM-L-12-v2": "int8"}
+
+
 @pytest.mark.parametrize(
     ("name", "found"),
     [
@@ -58,7 +63,7 @@ def test_an_unknown_name_is_answered_with_a_close_one_the_list_and_the_way_out()
     assert "'all-MiniLM-L12-v2'" in message
     assert "Did you mean 'all-MiniLM-L6-v2'?" in message
     assert all(row.name in message for row in models())
-    assert "folder" in message
+    assert "folder=PATH" in message
     with pytest.raises(UnknownModelError, match=r"^(?!.*Did you mean)"):
         find("qqqq")
     with pytest.raises(InputTypeError, match="a model's name must be one string, not int"):
@@ -75,6 +80,7 @@ def test_an_unknown_name_is_answered_with_a_close_one_the_list_and_the_way_out()
         ({"max_length": True}, "field 'max_length', must be of type int, not bool"),
         ({"max_length": 0}, "max_length is 0"),
         ({"pooling": "sum"}, "pooling is 'sum'"),
+        ({"quantization": "int4"}, "quantization is 'int4'; it must be one of ('int8', None)"),
         ({"license": ""}, "license and description must not be empty"),
         ({"colour": "red"}, "unknown field 'colour'"),
         ({"revision": "main"}, "revision is 'main'; it must be a commit"),

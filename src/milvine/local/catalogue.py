@@ -21,6 +21,7 @@ __all__ = ["ModelFile", "ModelRow", "WheelSource", "find", "models", "read_catal
 
 TASKS = ("dense", "sparse", "reranker")
 POOLINGS = ("mean", "cls", None)
+QUANTIZATIONS = ("int8", None)
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class ModelRow:
         files: Every file that is needed.
         hub: Whether the hub serves these files at `revision`.
         wheels: The wheels that ship these files, in the order in which they are tried.
+        quantization: `"int8"` where the weights are quantised and activations are scaled as they come (dynamic
+            quantisation), so that a result depends on what else is in its batch; `None` for floating point.
     """
 
     name: str
@@ -100,6 +103,7 @@ class ModelRow:
     files: tuple[ModelFile, ...]
     hub: bool
     wheels: tuple[WheelSource, ...]
+    quantization: str | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -141,7 +145,7 @@ def find(name: str) -> ModelRow:
     listed = ", ".join(row.name for row in models())
     raise UnknownModelError(
         f"There is no model {name!r} in the catalogue.{hint} Known models: {listed}."
-        " The path of a folder that holds a model's files works too."
+        " Files of such a model that you have already are used with folder=PATH beside its name."
     )
 
 
@@ -225,6 +229,8 @@ def _problems(row: ModelRow) -> Iterator[str]:
         yield f"task is {row.task!r}; it must be one of {', '.join(TASKS)}"
     if row.pooling not in POOLINGS:
         yield f"pooling is {row.pooling!r}; it must be one of {POOLINGS}"
+    if row.quantization not in QUANTIZATIONS:
+        yield f"quantization is {row.quantization!r}; it must be one of {QUANTIZATIONS}"
     if row.task == "reranker" and row.dim is not None:
         yield f"dim is {row.dim}; a reranker has none"
     if row.task != "reranker" and (row.dim is None or row.dim < 1):

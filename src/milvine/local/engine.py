@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milvine._progress import progress
-from milvine.errors import InputError, ModelError
+from milvine.errors import InputError, InputTypeError, ModelError
 from milvine.local.tokenizer import Tokens
 from milvine.types import DenseMatrix
 
@@ -24,11 +24,26 @@ if TYPE_CHECKING:
 
 BATCH_TOKENS = 512  # measured: larger batches leave the cache and cost up to a fifth of the speed
 WINDOW = 1024  # texts tokenized and sorted together; bounds the memory that tokens take
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def default_threads() -> int:
     """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_count(name: str, value: int, least: int = 1, most: int | None = None) -> None:
+    """Refuse what is no whole number from `least` to `most`.
+
+    Raises:
+        InputTypeError: `value` is no integer.
+        InputError: It is out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputTypeError(f"{name} must be a whole number, not {type(value).__name__} ({value!r})")
+    if value < least or (most is not None and value > most):
+        allowed = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise InputError(f"{name} must be {allowed}, not {value}")
 
 
 def session_options() -> ort.SessionOptions:
@@ -52,19 +67,25 @@ class Engine:
         threads: Batches that run at once; by default the number of processors.
 
     Raises:
+        InputTypeError: `batch_tokens` or `threads` is no integer.
         InputError: `batch_tokens` or `threads` is less than 1.
+        ModelError: The session wants other inputs.
     """
 
     def __init__(
         self, session: ort.InferenceSession, *, batch_tokens: int = BATCH_TOKENS, threads: int | None = None
     ) -> None:
         self.threads = default_threads() if threads is None else threads
-        for name, value in (("batch_tokens", batch_tokens), ("threads", self.threads)):
-            if value < 1:
-                raise InputError(f"{name} must be at least 1, not {value}")
+        check_count("batch_tokens", batch_tokens)
+        check_count("threads", self.threads)
         self.batch_tokens = batch_tokens
         self._session = session
         self._inputs = {value.name for value in session.get_inputs()}
+        if not set(INPUTS[:2]) <= self._inputs <= set(INPUTS):
+            raise ModelError(
+                f"the model's inputs are {', '.join(sorted(self._inputs))};"
+                f" they must be {INPUTS[0]}, {INPUTS[1]} and perhaps {INPUTS[2]}"
+            )
 
     def run(
         self,
@@ -78,7 +99,7 @@ class Engine:
         """One row of float32 a text, in the texts' order; shape `(len(texts), width)`.
 
         Raises:
-            ModelError: The model gave NaN or infinity, or rows of another width.
+            ModelError: The model fails, or gives NaN, infinity or rows of another width.
         """
         if len(texts) == 1:
             return self._batch(tokenize(texts), width)
@@ -122,7 +143,10 @@ class Engine:
             feed["attention_mask"][row, : len(sequence)] = 1
             if "token_type_ids" in feed:
                 feed["token_type_ids"][row, : len(sequence)] = sequence.type_ids
-        output: np.ndarray[Any, Any] = self._session.run(None, feed)[0]
+        try:
+            output: np.ndarray[Any, Any] = self._session.run(None, feed)[0]
+        except Exception as error:  # onnxruntime's errors have no other base
+            raise ModelError(f"the model fails on {shape[0]} texts of up to {shape[1]} tokens: {error}") from error
         if output.shape != (len(tokens), width):
             raise ModelError(f"the model gave an output of shape {output.shape}, not {(len(tokens), width)}")
         if not np.isfinite(output).all():

@@ -21,15 +21,17 @@ IR_VERSION = 9
 class Graph:
     """An ONNX graph under construction.
 
-    The checkpoint's tensors do not enter the graph: it names them, and `session` hands them to onnxruntime as they
-    lie in memory, so that 2 GB of weights are neither serialised nor limited by protobuf.
+    The checkpoint's tensors do not enter the graph: it names them, and `session` hands the arrays to onnxruntime,
+    which copies them. So nothing is serialised, and protobuf's limit of 2 GB does not apply.
 
     Args:
-        weights: The checkpoint: name to float32 array.
+        weights: The checkpoint: name to array of a floating-point type, run as float32.
+        source: What errors call the checkpoint: its path.
     """
 
-    def __init__(self, weights: Mapping[str, npt.NDArray[Any]]) -> None:
+    def __init__(self, weights: Mapping[str, npt.NDArray[Any]], source: str = "the checkpoint") -> None:
         self._weights = weights
+        self._source = source
         self._used: dict[str, npt.NDArray[Any]] = {}
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
@@ -64,6 +66,10 @@ class Graph:
         """A constant vector of int64."""
         return self._constant(np.array(values, dtype=np.int64))
 
+    def integer(self, value: int) -> str:
+        """A constant int64 scalar."""
+        return self._constant(np.array(value, dtype=np.int64))
+
     def number(self, value: float) -> str:
         """A constant float32 scalar."""
         return self._constant(np.array(value, dtype=np.float32))
@@ -76,11 +82,12 @@ class Graph:
         """
         if name not in self._used:
             if name not in self._weights:
-                raise ModelFileError(f"the weights hold no tensor {name!r}, which this architecture needs")
+                raise ModelFileError(f"{self._source} holds no tensor {name!r}, which this architecture needs")
             tensor = self._weights[name]
             if tensor.shape != tuple(shape):
                 raise ModelFileError(
-                    f"the tensor {name!r} has shape {tensor.shape}; the model's configuration says {tuple(shape)}"
+                    f"{self._source}: the tensor {name!r} has shape {tensor.shape};"
+                    f" the model's configuration says {tuple(shape)}"
                 )
             self._used[name] = np.ascontiguousarray(tensor, dtype=np.float32)
         return name
@@ -96,7 +103,11 @@ class Graph:
         return self.op("LayerNormalization", x, scale, self.weight(f"{name}.bias", (size,)), epsilon=epsilon)
 
     def session(self, options: ort.SessionOptions, providers: Sequence[str]) -> ort.InferenceSession:
-        """An onnxruntime session that runs the graph."""
+        """An onnxruntime session that runs the graph.
+
+        Raises:
+            ModelFileError: onnxruntime refuses the graph; the checkpoint is not what the graph takes it for.
+        """
         import onnxruntime as ort
         from onnx import TensorProto, helper
 
@@ -112,7 +123,10 @@ class Graph:
         options.add_external_initializers(
             list(self._used), [ort.OrtValue.ortvalue_from_numpy(tensor) for tensor in self._used.values()]
         )
-        return ort.InferenceSession(model.SerializeToString(), options, providers=list(providers))
+        try:
+            return ort.InferenceSession(model.SerializeToString(), options, providers=list(providers))
+        except Exception as error:  # onnxruntime's errors have no other base
+            raise ModelFileError(f"onnxruntime cannot run the graph built over {self._source}: {error}") from error
 
     def _constant(self, value: npt.NDArray[Any]) -> str:
         from onnx import numpy_helper

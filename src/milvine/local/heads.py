@@ -12,4 +12,9 @@ def mean_pooling(g: Graph, states: str, mask: str) -> str:
     return g.op("Div", total, g.op("ReduceSum", weights, g.ints(1), keepdims=0))
 
 
-POOLINGS = {"mean": mean_pooling}
+def cls_pooling(g: Graph, states: str, mask: str) -> str:  # noqa: ARG001
+    """The vector of a text's first token: `(batch, length, hidden)` to `(batch, hidden)`."""
+    return g.op("Squeeze", g.op("Slice", states, g.ints(0), g.ints(1), g.ints(1)), g.ints(1))
+
+
+POOLINGS = {"mean": mean_pooling, "cls": cls_pooling}

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import warnings
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from milvine.errors import ModelFileError, TruncationWarning
+from milvine.errors import InputError, ModelFileError
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
+HEAD = 8
+"""Characters of a text that are tokenized first, for each token that may be kept."""
+
+_WORD_END = re.compile(r"(?<=[^ \t\n\r])[ \t\n\r]")
+
 
 @dataclass(frozen=True)
 class Tokens:
-    """One text, or one pair of texts, as a model takes it."""
+    """One text, or one pair of texts, as a model takes it; `cut` says that it was too long and lost its end."""
 
     ids: list[int]
     type_ids: list[int]
+    cut: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -27,6 +33,9 @@ class Tokens:
 
 class TextTokenizer:
     """Tokenizes texts and pairs, cut to a maximum length and never padded.
+
+    Of a long text only the head is tokenized, up to the end of a word; the rest, where it is needed to fill
+    `max_length`. That costs neither time nor memory for what is thrown away, and changes no token that is kept.
 
     Args:
         path: A `tokenizer.json`. Its own padding and truncation are ignored: published ones often carry those of
@@ -46,26 +55,91 @@ class TextTokenizer:
             raise ModelFileError(f"{path} is not a usable tokenizer.json: {error}") from error
         self.max_length = max_length
         self.tokenizer.no_padding()
-        self.tokenizer.enable_truncation(max_length)
-        self._warned = False
+        self.tokenizer.no_truncation()  # its truncation of two long texts takes memory that grows with their product
+        self._one = _layout(self.tokenizer.encode("a"))
+        self._two = _layout(self.tokenizer.encode("a", "a"))
+        if [sum(text is not None for text, _, _ in layout) for layout in (self._one, self._two)] != [1, 2]:
+            raise ModelFileError(f"{path} gives no token for the text 'a', so it cannot serve this model")
 
     def texts(self, texts: Sequence[str]) -> list[Tokens]:
-        """The tokens of texts; says once, as a `TruncationWarning`, if some were too long."""
-        return self._tokens(self.tokenizer.encode_batch_fast(list(texts)))
+        """The tokens of texts.
+
+        Raises:
+            InputError: A text holds half of a surrogate pair.
+        """
+        room = self.max_length - (len(self._one) - 1)
+        return [_join(self._one, [ids[:room]], len(ids) > room) for ids in self._ids(texts)]
 
     def pairs(self, first: str, seconds: Sequence[str]) -> list[Tokens]:
-        """The tokens of `first` joined with each of `seconds`; of a pair too long, the longer text loses its end."""
-        return self._tokens(self.tokenizer.encode_batch_fast([(first, second) for second in seconds]))
+        """The tokens of `first` joined with each of `seconds`; of a pair too long, the longer text loses its end.
 
-    def _tokens(self, encodings: list[Encoding]) -> list[Tokens]:
-        cut = [encoding for encoding in encodings if encoding.overflowing]
-        if cut and not self._warned:
-            self._warned = True
-            lost = sum(len(part.ids) - sum(part.special_tokens_mask) for text in cut for part in text.overflowing)
-            warnings.warn(
-                f"{len(cut)} of {len(encodings)} texts are longer than the model's {self.max_length} tokens and lost"
-                f" their ends ({lost} tokens in all); split them into passages to keep all of them",
-                TruncationWarning,
-                stacklevel=2,
-            )
-        return [Tokens(encoding.ids, encoding.type_ids) for encoding in encodings]
+        Of two texts that both fill more than half of `max_length`, each keeps half; an odd token goes to the longer
+        one, or to either where both go beyond their heads.
+
+        Raises:
+            InputError: A text holds half of a surrogate pair.
+        """
+        room = self.max_length - (len(self._two) - 2)
+        (one,) = self._ids([first])
+        pairs = []
+        for two in self._ids(seconds):
+            kept_one, kept_two = _share(len(one), len(two), room)
+            pairs.append(_join(self._two, [one[:kept_one], two[:kept_two]], len(one) + len(two) > room))
+        return pairs
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Each text's tokens, without special ones: all of them, or more than `max_length`."""
+        heads = [_head(text, HEAD * self.max_length) for text in texts]
+        found = self._encode(heads)
+        for at, (text, head) in enumerate(zip(texts, heads, strict=True)):
+            if len(head) < len(text) and len(found[at]) <= self.max_length:
+                (found[at],) = self._encode([text])
+        return found
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        for text in texts:
+            _check_unicode(text)  # some releases of tokenizers refuse it with a bare TypeError, some replace it
+        return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def _layout(encoding: Encoding) -> list[tuple[int | None, int, int]]:
+    """How texts stand among special tokens: (the text's number, or None; the special token's id; the type id)."""
+    layout: list[tuple[int | None, int, int]] = []
+    for part in zip(encoding.sequence_ids, encoding.ids, encoding.type_ids, strict=True):
+        if part[0] is None or all(part[0] != text for text, _, _ in layout):
+            layout.append(part)
+    return layout
+
+
+def _join(layout: list[tuple[int | None, int, int]], texts: list[list[int]], cut: bool) -> Tokens:
+    ids: list[int] = []
+    type_ids: list[int] = []
+    for text, special, type_id in layout:
+        part = [special] if text is None else texts[text]
+        ids += part
+        type_ids += [type_id] * len(part)
+    return Tokens(ids, type_ids, cut)
+
+
+def _share(first: int, second: int, room: int) -> tuple[int, int]:
+    """How many tokens two texts keep: the longer one is cut first, as tokenizers' "longest_first" does."""
+    if first + second <= room:
+        return first, second
+    shorter = min(first, second, room // 2)
+    return (room - shorter, shorter) if first > second else (shorter, room - shorter)
+
+
+def _head(text: str, limit: int) -> str:
+    """The text up to the end of the first word that ends after `limit` characters."""
+    end = _WORD_END.search(text, limit) if len(text) > limit else None
+    return text[: end.start()] if end else text
+
+
+def _check_unicode(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"a text holds half of a surrogate pair ({text[error.start]!a} at character {error.start} of"
+            f" {text[:40]!a}); replace or remove it, for example with text.encode(errors='replace').decode()"
+        ) from error

@@ -35,7 +35,7 @@ class SentenceTransformerEmbeddingFunction(BaseEmbeddingFunction[DenseVectors]):
 
     Raises:
         UnknownModelError: The catalogue has no such model.
-        InputError: An option has a value that is not allowed.
+        InputError: An option has a value that is not allowed; `InputTypeError` if it is of the wrong type.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class SentenceTransformerEmbeddingFunction(BaseEmbeddingFunction[DenseVectors]):
 
     @property
     def tokenizer(self) -> Any:
-        """The model's tokenizer, a `tokenizers.Tokenizer`; it cuts texts to `max_length`."""
+        """The model's tokenizer, a `tokenizers.Tokenizer` that neither cuts nor pads."""
         return self._model.tokenizer.tokenizer
 
     @property
@@ -132,9 +132,11 @@ def check_device(device: str, batch_size: int) -> None:
     """Refuse what the local models do not do.
 
     Raises:
+        InputTypeError: `batch_size` is no integer.
         InputError: `device` is not the CPU, or `batch_size` is less than 1.
     """
+    from milvine.local.engine import check_count
+
     if device not in ("cpu", ""):
         raise InputError(f'device must be "cpu", not {device!r}: this version of milvine runs on the CPU alone')
-    if batch_size < 1:
-        raise InputError(f"batch_size must be at least 1, not {batch_size}")
+    check_count("batch_size", batch_size)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from milvine.errors import InputError
+from milvine.errors import InputError, InputTypeError
 from milvine.model.base import BaseRerankFunction, RerankResult
 from milvine.model.dense.sentence_transformer import check_device
 
@@ -40,7 +40,7 @@ class CrossEncoderRerankFunction(BaseRerankFunction):
 
     Raises:
         UnknownModelError: The catalogue has no such model.
-        InputError: An option has a value that is not allowed.
+        InputError: An option has a value that is not allowed; `InputTypeError` if it is of the wrong type.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class CrossEncoderRerankFunction(BaseRerankFunction):
 
         check_device(device, batch_size)
         if activation_fct is not None and not callable(activation_fct):
-            raise InputError(f"activation_fct must be a function of one float, not {activation_fct!r}")
+            raise InputTypeError(f"activation_fct must be a function of one float, not {activation_fct!r}")
         self._model = LocalModel(
             model_name or DEFAULT_MODEL,
             "reranker",
@@ -76,6 +76,8 @@ class CrossEncoderRerankFunction(BaseRerankFunction):
     def _rerank(self, query: str, documents: list[str], top_k: int) -> list[RerankResult]:  # noqa: ARG002
         activate = self.activation_fct or float
         scores = [float(activate(logit)) for logit in self._model.score(query, documents)]
+        if any(map(math.isnan, scores)):
+            raise InputError("activation_fct gives NaN for some logits, and NaN cannot be ranked")
         return [RerankResult(text, score, at) for at, (text, score) in enumerate(zip(documents, scores, strict=True))]
 
     def identity(self) -> dict[str, Any]:

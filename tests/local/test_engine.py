@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from milvine.errors import InputError, InputTypeError, ModelError
+from milvine.local.engine import BATCH_TOKENS, WINDOW, Engine, session_options
+from milvine.local.graph import Graph
+from milvine.local.tokenizer import Tokens
+
+KNOWN = 50
+
+
+def make_session(*extra_inputs: str, without_mask: bool = False) -> Any:
+    """A model that gives a sequence's [sum of its ids, length]; id 49 is NaN to it, and ids from 50 make it fail."""
+    table = np.arange(KNOWN, dtype=np.float32).reshape(-1, 1)
+    table[-1] = np.nan
+    g = Graph({"table": table})
+    ids = g.input("input_ids", ["batch", "length"])
+    mask = ids if without_mask else g.input("attention_mask", ["batch", "length"])
+    values = g.op("Squeeze", g.op("Gather", g.weight("table", (KNOWN, 1)), ids), g.ints(2))
+    counts = g.op("Cast", mask, to=1)
+    for name in extra_inputs:
+        values = g.op("Add", values, g.op("Mul", g.number(100.0), g.op("Cast", g.input(name, ["b", "l"]), to=1)))
+    columns = [g.op("ReduceSum", each, g.ints(1)) for each in (g.op("Mul", values, counts), counts)]
+    g.output("rows", g.op("Concat", *columns, axis=1), ["batch", 2])
+    return g.session(session_options(), ["CPUExecutionProvider"])
+
+
+class Recording:
+    """A session that remembers the shape of each batch and how many ran at once, and may take longer for each."""
+
+    def __init__(self, session: Any, seconds: float = 0) -> None:
+        self.session, self.seconds, self.lock = session, seconds, threading.Lock()
+        self.shapes: list[tuple[int, int]] = []
+        self.running = self.most = 0
+
+    def get_inputs(self) -> Any:
+        return self.session.get_inputs()
+
+    def run(self, outputs: None, feed: dict[str, Any]) -> Any:
+        with self.lock:
+            self.shapes.append(feed["input_ids"].shape)
+            self.running += 1
+            self.most = max(self.most, self.running)
+        try:
+            time.sleep(self.seconds)
+            return self.session.run(outputs, feed)
+        finally:
+            with self.lock:
+                self.running -= 1
+
+
+def by_number(texts: Sequence[str]) -> list[Tokens]:
+    """The text "3 7" is three times the token 7."""
+    pairs = [map(int, text.split()) for text in texts]
+    return [Tokens([token] * count, [1] * count) for count, token in pairs]
+
+
+def random_texts(number: int, longest: int = 40) -> tuple[list[str], np.ndarray[Any, Any]]:
+    random = np.random.RandomState(number)
+    counts, tokens = random.randint(1, longest + 1, number), random.randint(0, KNOWN - 1, number)
+    texts = [f"{count} {token}" for count, token in zip(counts, tokens, strict=True)]
+    return texts, np.stack([counts * tokens, counts], axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 100, WINDOW, WINDOW + 1, 2 * WINDOW + 77])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_row_lands_at_its_texts_place(number: int, threads: int) -> None:
+    texts, expected = random_texts(number)
+    rows = Engine(make_session(), threads=threads).run(texts, by_number, 2)
+    np.testing.assert_array_equal(rows, expected)
+    assert rows.dtype == np.float32
+    assert rows.flags.c_contiguous
+
+
+def test_nothing_gives_no_rows() -> None:
+    assert Engine(make_session()).run([], by_number, 2).shape == (0, 2)
+
+
+def test_batches_keep_their_budget_and_hardly_any_padding() -> None:
+    texts, expected = random_texts(WINDOW, longest=80)
+    session = Recording(make_session())
+    np.testing.assert_array_equal(Engine(session, threads=1).run(texts, by_number, 2), expected)
+    assert all(count * length <= BATCH_TOKENS for count, length in session.shapes)
+    lengths = [length for _, length in session.shapes]
+    assert lengths == sorted(lengths, reverse=True)  # no long batch ends the work alone
+    run, needed = sum(count * length for count, length in session.shapes), expected[:, 1].sum()
+    assert run < 1.03 * needed
+    assert len(session.shapes) < 1.1 * needed / BATCH_TOKENS + 1
+
+
+def test_a_sequence_above_the_budget_runs_alone_and_a_budget_of_one_runs_all_alone() -> None:
+    session = Recording(make_session())
+    Engine(session, batch_tokens=10, threads=1).run(["30 1", "4 1", "5 1", "2 2"], by_number, 2)
+    assert session.shapes == [(1, 30), (2, 5), (1, 2)]
+    session.shapes.clear()
+    Engine(session, batch_tokens=1, threads=1).run(["3 1", "3 2", "1 1"], by_number, 2)
+    assert session.shapes == [(1, 3), (1, 3), (1, 1)]
+
+
+def test_no_more_batches_run_at_once_than_there_are_threads() -> None:
+    texts, _ = random_texts(400)
+    for threads in (1, 2):
+        session = Recording(make_session())
+        Engine(session, batch_tokens=1, threads=threads).run(texts, by_number, 2)
+        assert 1 <= session.most <= threads
+
+
+def test_one_engine_serves_several_threads() -> None:
+    engine = Engine(make_session(), threads=2)
+    results: dict[int, bool] = {}
+
+    def work(number: int) -> None:
+        texts, expected = random_texts(300 + number)
+        results[number] = all(np.array_equal(engine.run(texts, by_number, 2), expected) for _ in range(5))
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert results == dict.fromkeys(range(4), True)
+
+
+def test_type_ids_are_fed_to_a_model_that_wants_them() -> None:
+    rows = Engine(make_session("token_type_ids")).run(["3 7", "1 2"], by_number, 2)
+    np.testing.assert_array_equal(rows, [[321, 3], [102, 1]])  # by_number says type 1, which counts 100 a token
+
+
+@pytest.mark.parametrize("number", [1, 400])
+def test_damage_and_failure_are_errors_of_ours_and_end_the_work(number: int) -> None:
+    texts, _ = random_texts(number)
+    session = Recording(make_session(), seconds=0.005)
+    engine = Engine(session, batch_tokens=1, threads=2)
+    for bad, says in (("90 49", "NaN or infinity"), ("90 50", r"fails on 1 texts of up to 90 tokens: .*indices")):
+        with pytest.raises(ModelError, match=says):
+            engine.run([*texts[1:], bad], by_number, 2)  # the longest, so it runs first
+    assert len(session.shapes) <= max(2, number)  # of twice that number: the rest was not begun
+    with pytest.raises(ModelError, match=r"output of shape \(1, 2\), not \(1, 3\)"):
+        engine.run(texts[:1], by_number, 3)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("milvine")]
+
+
+def test_a_failing_tokenizer_ends_the_work() -> None:
+    def tokenize(texts: Sequence[str]) -> list[Tokens]:
+        if len(texts) < WINDOW:
+            raise InputError("no tokens")
+        return by_number(texts)
+
+    with pytest.raises(InputError, match="no tokens"):
+        Engine(make_session()).run(random_texts(WINDOW + 5)[0], tokenize, 2)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("milvine")]
+
+
+@pytest.mark.parametrize(
+    ("session", "says"),
+    [
+        (lambda: make_session("position_ids"), "inputs are attention_mask, input_ids, position_ids; they must be"),
+        (lambda: make_session(without_mask=True), "inputs are input_ids; they must be input_ids, attention_mask and"),
+    ],
+)
+def test_a_model_with_other_inputs_is_refused(session: Any, says: str) -> None:
+    with pytest.raises(ModelError, match=says):
+        Engine(session())
+
+
+@pytest.mark.parametrize("name", ["threads", "batch_tokens"])
+def test_counts_must_be_whole_numbers_from_one(name: str) -> None:
+    session: Any = make_session()
+    for value in (0, -1):
+        with pytest.raises(InputError, match=f"{name} must be at least 1, not {value}"):
+            Engine(session, **{name: value})
+    for wrong in (2.0, "2", True):
+        with pytest.raises(
+            InputTypeError, match=re.escape(f"{name} must be a whole number, not {type(wrong).__name__}")
+        ):
+            Engine(session, **{name: wrong})  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity to set")
+def test_the_default_number_of_threads_is_that_of_the_processors_it_may_use() -> None:
+    script = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from milvine.local.engine import *;"
+    done = subprocess.run([sys.executable, "-c", script + "print(default_threads())"], capture_output=True, text=True)
+    assert done.stdout.strip() == "1"
