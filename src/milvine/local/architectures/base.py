@@ -20,6 +20,7 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "int": ((int,), "a whole number above 0"),
     "float": ((int, float), "a number above 0"),
     "str": ((str,), "a string"),
+    "bool": ((bool,), "true or false"),
 }
 
 
@@ -64,10 +65,10 @@ class Architecture:
 def read_config(kind: type[ConfigT], config: Mapping[str, Any], source: str, **renamed: str) -> ConfigT:
     """A configuration from the fields of a `config.json` that have its names.
 
-    A field's annotation says what is allowed: `int` and `float` are above 0. A field with a default may be missing.
+    A field's annotation says what is allowed; `int` and `float` are above 0. A field with a default may be missing.
 
     Args:
-        kind: A frozen dataclass of `int`, `float` and `str` fields.
+        kind: A frozen dataclass of `int`, `float`, `str` and `bool` fields.
         config: The object of a `config.json`.
         source: Its path.
         **renamed: For a field, the name that it has in the `config.json`, where that is another.
@@ -97,6 +98,14 @@ def check(source: str, *conditions: tuple[bool, str]) -> None:
             raise ModelFileError(f"{source}: {problem}")
 
 
+def check_switches(source: str, config: Mapping[str, Any], **known: Any) -> None:
+    """Refuse a switch whose value is not the one that is known; null and left out are as known, and 0 is as false."""
+    for name, value in known.items():
+        given = config.get(name)
+        is_known = given is None or given == value or not (given or value)
+        check(source, (is_known, f"{name} is {given!r}; only {value!r} is known here"))
+
+
 def check_activation(source: str, name: str) -> None:
     """Refuse an activation that is not known."""
     known = ", ".join(ACTIVATIONS)
@@ -116,8 +125,9 @@ def check_heads(
 
 def _problem(name: str, value: Any, annotation: str) -> str | None:
     types, what = _KINDS[annotation]
-    is_wrong = isinstance(value, bool) or (isinstance(value, (int, float)) and value <= 0)
-    return f"{name} is {value!r}; it must be {what}" if is_wrong or not isinstance(value, types) else None
+    is_right = isinstance(value, types) and isinstance(value, bool) == (annotation == "bool")
+    is_wrong = not is_right or (annotation in ("int", "float") and value <= 0)
+    return f"{name} is {value!r}; it must be {what}" if is_wrong else None
 
 
 class Attention:

@@ -6,11 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from milvine.errors import ModelFileError
+from milvine.local.architectures.albert import ALBERT
 from milvine.local.architectures.base import Architecture
 from milvine.local.architectures.bert import BERT
+from milvine.local.architectures.distilbert import DISTILBERT
+from milvine.local.architectures.gte_new import GTE_NEW
+from milvine.local.architectures.modernbert import MODERNBERT
+from milvine.local.architectures.mpnet import MPNET
+from milvine.local.architectures.nomic_bert import NOMIC_BERT
+from milvine.local.architectures.roberta import ROBERTA
+from milvine.local.architectures.t5 import T5
 
 ARCHITECTURES: dict[str, Architecture] = {
-    model_type: architecture for architecture in (BERT,) for model_type in architecture.model_types
+    model_type: architecture
+    for architecture in (BERT, ROBERTA, DISTILBERT, MPNET, ALBERT, MODERNBERT, NOMIC_BERT, GTE_NEW, T5)
+    for model_type in architecture.model_types
 }
 """The `model_type` of a `config.json` to its architecture."""
 
