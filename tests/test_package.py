@@ -38,7 +38,7 @@ def test_public_names() -> None:
     [
         ("milvine.model", ["DefaultEmbeddingFunction", "dense", "sparse", "reranker"]),
         ("milvine.model.dense", ["OpenAIEmbeddingFunction", "SentenceTransformerEmbeddingFunction"]),
-        ("milvine.model.sparse", ["BM25EmbeddingFunction"]),
+        ("milvine.model.sparse", ["BM25EmbeddingFunction", "SpladeEmbeddingFunction"]),
         ("milvine.model.sparse.bm25", ["BM25EmbeddingFunction", "Analyzer", "build_default_analyzer"]),
         ("milvine.model.sparse.bm25.tokenizers", ["build_default_analyzer", "build_analyzer_from_yaml"]),
         ("milvine.model.reranker", ["CrossEncoderRerankFunction", "JinaRerankFunction"]),

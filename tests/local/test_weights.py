@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from milvine.errors import ModelFileError
-from milvine.local.weights import read_weights
+from milvine.local.weights import encoder_names, read_weights
 
 
 def test_floating_point_tensors_come_back_as_they_were_and_others_are_left_out(tmp_path: Path) -> None:
@@ -69,16 +69,100 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_weights(tmp_path / "absent.safetensors")
 
 
-@pytest.mark.parametrize("before", ["", "import onnx; "])  # onnx may teach numpy bfloat16, and must change nothing
-@pytest.mark.parametrize(("kind", "size"), [("BF16", 2), ("F8_E4M3", 1)])
-def test_a_type_that_numpy_lacks_is_refused(tmp_path: Path, before: str, kind: str, size: int) -> None:
+def write_safetensors(path: Path, entries: dict[str, Any], data: bytes) -> None:
     # The format: https://huggingface.co/docs/safetensors, a length, a header in JSON, the bytes.
-    header = json.dumps({"a": {"dtype": kind, "shape": [4], "data_offsets": [0, 4 * size]}}).encode()
+    header = json.dumps(entries).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + data)
+
+
+@pytest.mark.parametrize("before", ["", "import onnx; "])  # onnx may teach numpy bfloat16, and must change nothing
+def test_bfloat16_becomes_float32(tmp_path: Path, before: str) -> None:
+    # The bits of 1, -2, pi cut to bfloat16, and its largest number: sign, eight of exponent, seven of mantissa.
+    bits = np.array([[0x3F80, 0xC000], [0x4049, 0x7F7F]], dtype="<u2")
     path = tmp_path / "model.safetensors"
-    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4 * size))
+    entries = {
+        "first": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+        "a": {"dtype": "BF16", "shape": [2, 2], "data_offsets": [4, 12]},
+        "ids": {"dtype": "I64", "shape": [1], "data_offsets": [12, 20]},
+    }
+    write_safetensors(path, entries, struct.pack("<f", 7) + bits.tobytes() + bytes(8))
     script = (
-        "import pathlib, sys; from milvine.local.weights import read_weights; read_weights(pathlib.Path(sys.argv[1]))"
+        "import pathlib, sys; from milvine.local.weights import read_weights;"
+        "read = read_weights(pathlib.Path(sys.argv[1]));"
+        "print(sorted(read), read['first'].tolist(), read['a'].dtype, read['a'].tolist())"
     )
     done = subprocess.run([sys.executable, "-c", before + script, str(path)], capture_output=True, text=True)
-    error = f"milvine.errors.ModelFileError: {path} holds a tensor of a type that numpy lacks: "
-    assert done.stderr.splitlines()[-1].startswith(error)
+    largest = (2 - 2**-7) * 2.0**127
+    assert done.stdout == f"['a', 'first'] [7.0] float32 [[1.0, -2.0], [3.140625, {largest}]]\n", done.stderr
+
+
+@pytest.mark.parametrize(("kind", "size"), [("F8_E4M3", 1), ("F8_E5M2", 1)])
+def test_a_type_that_is_not_known_is_refused(tmp_path: Path, kind: str, size: int) -> None:
+    path = tmp_path / "model.safetensors"
+    write_safetensors(path, {"a": {"dtype": kind, "shape": [4], "data_offsets": [0, 4 * size]}}, bytes(4 * size))
+    with pytest.raises(ModelFileError, match=rf"model\.safetensors holds a tensor of a type .*: 'a' is {kind}"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("kind", ["F32", "BF16"])
+@pytest.mark.parametrize(
+    ("shape", "offsets"),
+    [
+        ([4], [0, 1 << 40]),  # beyond the end
+        ([1 << 40], [0, 16]),  # a shape that the bytes do not fill
+        ([4], [8, 0]),
+        ([-4], [0, 16]),
+        ([4, 1 << 62, 1 << 62], [0, 16]),
+    ],
+)
+def test_a_header_that_lies_is_refused(tmp_path: Path, shape: list[int], offsets: list[int], kind: str) -> None:
+    path = tmp_path / "model.safetensors"
+    write_safetensors(path, {"a": {"dtype": kind, "shape": shape, "data_offsets": offsets}}, bytes(16))
+    with pytest.raises(ModelFileError, match=r"model\.safetensors is not a usable safetensors file"):
+        read_weights(path)
+
+
+def test_a_header_that_claims_more_than_there_is_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", 1 << 62) + b"{}")
+    with pytest.raises(ModelFileError, match=r"model\.safetensors is not a usable safetensors file"):
+        read_weights(path)
+
+
+def write_index(folder: Path, weight_map: Any) -> Path:
+    path = folder / "model.safetensors.index.json"
+    path.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return path
+
+
+def test_a_checkpoint_in_several_files_is_read_as_one(tmp_path: Path) -> None:
+    save_file({"a": np.ones(3, np.float32)}, tmp_path / "one.safetensors")
+    save_file({"b": np.zeros(2, np.float16), "ids": np.arange(3)}, tmp_path / "two.safetensors")
+    read = read_weights(
+        write_index(tmp_path, {"a": "one.safetensors", "b": "two.safetensors", "ids": "two.safetensors"})
+    )
+    assert {name: tensor.tolist() for name, tensor in read.items()} == {"a": [1, 1, 1], "b": [0, 0]}
+    (tmp_path / "two.safetensors").unlink()
+    with pytest.raises(ModelFileError, match=r"two\.safetensors is not a usable safetensors file"):
+        read_weights(tmp_path / "model.safetensors.index.json")
+
+
+@pytest.mark.parametrize("name", ["../one.safetensors", "/etc/passwd", "one.json", "sub/one.safetensors", ""])
+def test_an_index_that_points_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ModelFileError, match="which is no weights file beside it"):
+        read_weights(write_index(tmp_path, {"a": name}))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"weight_map": ["a"]}', '{"weight_map": {"a": []}}'])
+def test_an_index_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "model.safetensors.index.json"
+    path.write_text(content)
+    with pytest.raises(ModelFileError, match=r"index\.json is not a usable index of a checkpoint"):
+        read_weights(path)
+
+
+def test_names_lose_what_some_checkpoints_put_before_them() -> None:
+    ones = np.ones(1, np.float32)
+    given = ("bert.a.LayerNorm.gamma", "bert.a.LayerNorm.beta", "cls.bias", "0.auto_model.b", "module.bert.c", "gamma")
+    named = encoder_names(dict.fromkeys(given, ones), ("bert.",))
+    assert list(named) == ["a.LayerNorm.weight", "a.LayerNorm.bias", "cls.bias", "b", "c", "gamma"]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 BATCH_TOKENS = 512  # measured: larger batches leave the cache and cost up to a fifth of the speed
 WINDOW = 1024  # texts tokenized and sorted together; bounds the memory that tokens take
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+POOLING_MASK = "pooling_mask"
+"""An input that a graph of ours may have besides: 1 for the tokens that are pooled."""
 
 
 def default_threads() -> int:
@@ -62,7 +64,7 @@ class Engine:
 
     Args:
         session: An onnxruntime session with the inputs `input_ids`, `attention_mask` and, if it wants them,
-            `token_type_ids`, whose first output has one row a sequence.
+            `token_type_ids` and `pooling_mask`, whose first output has one row a sequence.
         batch_tokens: Tokens a batch may have, padding included; 1 runs every sequence alone.
         threads: Batches that run at once; by default the number of processors.
 
@@ -81,7 +83,7 @@ class Engine:
         self.batch_tokens = batch_tokens
         self._session = session
         self._inputs = {value.name for value in session.get_inputs()}
-        if not set(INPUTS[:2]) <= self._inputs <= set(INPUTS):
+        if not set(INPUTS[:2]) <= self._inputs <= {*INPUTS, POOLING_MASK}:
             raise ModelError(
                 f"the model's inputs are {', '.join(sorted(self._inputs))};"
                 f" they must be {INPUTS[0]}, {INPUTS[1]} and perhaps {INPUTS[2]}"
@@ -101,9 +103,36 @@ class Engine:
         Raises:
             ModelError: The model fails, or gives NaN, infinity or rows of another width.
         """
-        if len(texts) == 1:
-            return self._batch(tokenize(texts), width)
         rows = np.empty((len(texts), width), dtype=np.float32)
+        self.each(texts, tokenize, width, rows.__setitem__, description=description, show_progress=show_progress)
+        return rows
+
+    def each(
+        self,
+        texts: Sequence[str],
+        tokenize: Callable[[Sequence[str]], list[Tokens]],
+        width: int,
+        store: Callable[[list[int], DenseMatrix], None],
+        *,
+        description: str = "Encoding",
+        show_progress: bool | None = None,
+    ) -> None:
+        """Give every batch's rows away as soon as they are there, so that no more of them are held than run at once.
+
+        Args:
+            texts: The texts.
+            tokenize: Makes tokens of them.
+            width: Dimensions of a row.
+            store: Called with the positions of a batch's texts and their rows; from several threads.
+            description: What the bar says.
+            show_progress: Show a bar; by default on a terminal only.
+
+        Raises:
+            ModelError: The model fails, or gives NaN, infinity or rows of another width.
+        """
+        if len(texts) == 1:
+            store([0], self._batch(tokenize(texts), width))
+            return
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="milvine")
         try:
             with progress(description, len(texts), show=show_progress) as advance:
@@ -112,13 +141,14 @@ class Engine:
                     tokens = tokenize(texts[start : start + WINDOW])  # while the window before this one still runs
                     for done in running:
                         advance(done.result())
-                    running = [pool.submit(self._fill, rows, start, tokens, batch) for batch in self._batches(tokens)]
+                    running = [
+                        pool.submit(self._store, store, width, start, tokens, batch) for batch in self._batches(tokens)
+                    ]
                 for done in running:
                     advance(done.result())
         finally:
             # After an error or Ctrl-C nothing that waits is begun; what runs ends within one batch.
             pool.shutdown(wait=True, cancel_futures=True)
-        return rows
 
     def _batches(self, tokens: Sequence[Tokens]) -> Iterator[list[int]]:
         """Positions of sequences that run together, the longest first so that no long batch ends the work alone."""
@@ -131,8 +161,15 @@ class Engine:
         if batch:
             yield batch
 
-    def _fill(self, rows: DenseMatrix, start: int, tokens: Sequence[Tokens], batch: list[int]) -> int:
-        rows[[start + position for position in batch]] = self._batch([tokens[at] for at in batch], rows.shape[1])
+    def _store(
+        self,
+        store: Callable[[list[int], DenseMatrix], None],
+        width: int,
+        start: int,
+        tokens: Sequence[Tokens],
+        batch: list[int],
+    ) -> int:
+        store([start + position for position in batch], self._batch([tokens[at] for at in batch], width))
         return len(batch)
 
     def _batch(self, tokens: Sequence[Tokens], width: int) -> DenseMatrix:
@@ -143,6 +180,8 @@ class Engine:
             feed["attention_mask"][row, : len(sequence)] = 1
             if "token_type_ids" in feed:
                 feed["token_type_ids"][row, : len(sequence)] = sequence.type_ids
+            if POOLING_MASK in feed:
+                feed[POOLING_MASK][row, sequence.unpooled : len(sequence)] = 1
         try:
             output: np.ndarray[Any, Any] = self._session.run(None, feed)[0]
         except Exception as error:  # onnxruntime's errors have no other base

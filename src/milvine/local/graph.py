@@ -46,6 +46,10 @@ class Graph:
         self._inputs.append(helper.make_tensor_value_info(name, TensorProto.INT64, shape))
         return name
 
+    def has_input(self, name: str) -> bool:
+        """Whether there is an input of that name."""
+        return any(value.name == name for value in self._inputs)
+
     def output(self, name: str, value: str, shape: Sequence[int | str]) -> None:
         """Give a float32 value out under a name."""
         from onnx import TensorProto, helper

@@ -21,11 +21,19 @@ _WORD_END = re.compile(r"(?<=[^ \t\n\r])[ \t\n\r]")
 
 @dataclass(frozen=True)
 class Tokens:
-    """One text, or one pair of texts, as a model takes it; `cut` says that it was too long and lost its end."""
+    """One text, or one pair of texts, as a model takes it.
+
+    Attributes:
+        ids: Token ids.
+        type_ids: Their types.
+        cut: Whether it was too long and lost its end.
+        unpooled: How many tokens at its head take no part in pooling.
+    """
 
     ids: list[int]
     type_ids: list[int]
     cut: bool = False
+    unpooled: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -41,19 +49,23 @@ class TextTokenizer:
         path: A `tokenizer.json`. Its own padding and truncation are ignored: published ones often carry those of
             the training run.
         max_length: Tokens a text may have, special tokens included.
+        lowercase: Whether texts are put into lower case before anything else is done to them.
 
     Raises:
         ModelFileError: The file is missing or no tokenizer.
     """
 
-    def __init__(self, path: Path, max_length: int) -> None:
-        from tokenizers import Tokenizer
+    def __init__(self, path: Path, max_length: int, *, lowercase: bool = False) -> None:
+        from tokenizers import Tokenizer, normalizers
 
         try:
             self.tokenizer: Tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises bare Exception
             raise ModelFileError(f"{path} is not a usable tokenizer.json: {error}") from error
         self.max_length = max_length
+        if lowercase:
+            others = [self.tokenizer.normalizer] if self.tokenizer.normalizer else []
+            self.tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *others])
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()  # its truncation of two long texts takes memory that grows with their product
         self._one = _layout(self.tokenizer.encode("a"))
@@ -69,6 +81,16 @@ class TextTokenizer:
         """
         room = self.max_length - (len(self._one) - 1)
         return [_join(self._one, [ids[:room]], len(ids) > room) for ids in self._ids(texts)]
+
+    def prompt_length(self, prompt: str) -> int:
+        """How many tokens stand at the head of every text that begins with `prompt`, special ones included.
+
+        Raises:
+            InputError: It holds half of a surrogate pair.
+        """
+        (tokens,) = self.texts([prompt])
+        ends_specially = self._one[-1][0] is None
+        return len(tokens) - ends_specially
 
     def pairs(self, first: str, seconds: Sequence[str]) -> list[Tokens]:
         """The tokens of `first` joined with each of `seconds`; of a pair too long, the longer text loses its end.

@@ -1,42 +1,130 @@
-"""Reading a checkpoint: safetensors, which hold tensors and nothing that could run."""
+"""Reading a checkpoint: safetensors, or PyTorch's `.bin` by a reader that admits tensors alone; nothing is run."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from milvine.errors import ModelFileError
+from milvine.local.torch_file import read_torch_file, widened
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+WEIGHTS_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""The names of published checkpoints, in the order in which they are looked for."""
+
+RENAMES = ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias"))
+"""Ends of names in checkpoints that come from TensorFlow, and what they are called now."""
+
+WRAPPERS = ("module.", "0.auto_model.")
+"""What training tools have left before the names of some checkpoints."""
+
+_FLOATS = {"F64", "F32", "F16", "BF16"}
+_OTHERS = {"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"}
+
 
 def read_weights(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """A checkpoint's floating-point tensors by name.
+    """A checkpoint's floating-point tensors by name; bfloat16 becomes float32.
+
+    Args:
+        path: A `.safetensors` or `.bin` file, or the `.index.json` of a checkpoint in several.
 
     Raises:
-        ModelFileError: The file is no safetensors file, is cut short, or a tensor holds NaN or infinity, or numbers
-            of a type that numpy has no arrays of, such as bfloat16.
+        ModelFileError: A file is missing, is no checkpoint, is cut short, would run code, or a tensor holds NaN or
+            infinity, or numbers of a type that is not known here.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    tensors: dict[str, npt.NDArray[Any]] = {}
+    for part in weights_files(path):
+        for name, tensor in _read_torch(part) if part.suffix == ".bin" else _read_safetensors(part):
+            # A sum is NaN or infinite if any part is; it needs no second array the size of the tensor.
+            with np.errstate(invalid="ignore"):
+                total = tensor.sum(dtype=np.float64)
+            if not np.isfinite(total):
+                raise ModelFileError(f"{part}: the tensor {name!r} holds NaN or infinity; the file is damaged")
+            tensors[name] = tensor
+    return tensors
+
+
+def weights_files(path: Path) -> tuple[Path, ...]:
+    """The files of a checkpoint, in the order of their names: itself, or what its `.index.json` names.
+
+    Raises:
+        ModelFileError: The index is missing or no index.
+    """
+    if path.suffix != ".json":
+        return (path,)
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        names = sorted(set(index["weight_map"].values()))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ModelFileError(f"{path} is not a usable index of a checkpoint: {error!r}") from error
+    for name in names:
+        if Path(name).name != name or not name.endswith((".safetensors", ".bin")):
+            raise ModelFileError(f"{path} names {name!r}, which is no weights file beside it")
+    return tuple(path.with_name(name) for name in names)
+
+
+def encoder_names(tensors: Mapping[str, npt.NDArray[Any]], prefixes: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    """The tensors under the names that architectures and heads use: without what some checkpoints put before them.
+
+    Args:
+        tensors: A checkpoint.
+        prefixes: What may stand before the encoder's names; one is taken off a name.
+    """
+    return {_renamed(name, prefixes): tensor for name, tensor in tensors.items()}
+
+
+def _renamed(name: str, prefixes: Iterable[str]) -> str:
+    for wrapper in WRAPPERS:
+        name = name.removeprefix(wrapper)
+    name = name.removeprefix(next((prefix for prefix in prefixes if name.startswith(prefix)), ""))
+    for old, new in RENAMES:
+        if name.endswith(old):
+            name = name.removesuffix(old) + new
+    return name
+
+
+def _read_safetensors(path: Path) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    from safetensors import SafetensorError, safe_open
 
     try:
-        tensors = load_file(path)
+        with safe_open(path, "np") as file:
+            kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - it is no dict
+            for name, kind in kinds.items():
+                if kind not in _FLOATS | _OTHERS:
+                    raise ModelFileError(f"{path} holds a tensor of a type that is not known here: {name!r} is {kind}")
+                if kind in _FLOATS - {"BF16"}:
+                    yield name, file.get_tensor(name)
+        if "BF16" in kinds.values():
+            yield from _read_bfloat16(path, [name for name, kind in kinds.items() if kind == "BF16"])
     except (SafetensorError, OSError) as error:
+        if isinstance(error, ModelFileError):
+            raise
         raise ModelFileError(f"{path} is not a usable safetensors file: {error}") from error
-    except (AttributeError, TypeError) as error:
-        raise ModelFileError(f"{path} holds a tensor of a type that numpy lacks: {error}") from error
-    for name, tensor in tensors.items():
-        if tensor.dtype.kind not in "biuf":  # once another library has taught numpy bfloat16, such tensors load
-            raise ModelFileError(f"{path} holds a tensor of a type that numpy lacks: {name!r} is {tensor.dtype}")
-    floats = {name: tensor for name, tensor in tensors.items() if tensor.dtype.kind == "f"}
-    for name, tensor in floats.items():
-        # A sum is NaN or infinite if any part is; it needs no second array the size of the tensor.
-        with np.errstate(invalid="ignore"):
-            total = tensor.sum(dtype=np.float64)
-        if not np.isfinite(total):
-            raise ModelFileError(f"{path}: the tensor {name!r} holds NaN or infinity; the file is damaged")
-    return floats
+
+
+def _read_bfloat16(path: Path, names: Iterable[str]) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    """Tensors that numpy has no type for, out of a file whose header safetensors has found right."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        for name in names:
+            begin, end = header[name]["data_offsets"]
+            file.seek(8 + length + begin)
+            yield name, widened(file.read(end - begin)).reshape(header[name]["shape"])
+
+
+def _read_torch(path: Path) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    for name, tensor in read_torch_file(path).items():
+        if tensor.dtype.kind == "f":
+            yield name, tensor

@@ -16,6 +16,9 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "relu": ("Relu", {}),
     "gelu_pytorch_tanh": ("Gelu", {"approximate": "tanh"}),
 }
+TYPES = "token_type_ids"
+"""The input of the tokens' types, int64 of shape `(batch, length)`, in a graph for pairs of texts."""
+
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "int": ((int,), "a whole number above 0"),
     "float": ((int, float), "a number above 0"),
@@ -128,6 +131,19 @@ def _problem(name: str, value: Any, annotation: str) -> str | None:
     is_right = isinstance(value, types) and isinstance(value, bool) == (annotation == "bool")
     is_wrong = not is_right or (annotation in ("int", "float") and value <= 0)
     return f"{name} is {value!r}; it must be {what}" if is_wrong else None
+
+
+def type_vectors(g: Graph, name: str, types: int, size: int) -> str:
+    """The vectors of the tokens' types, `(batch, length, size)`; that of the first type, where the graph has no types.
+
+    Args:
+        g: The graph; pairs of texts have types, as an input called `TYPES`.
+        name: What the checkpoint calls the table.
+        types: Rows of the table.
+        size: Dimensions of a vector.
+    """
+    rows = g.weight(name, (types, size))
+    return g.op("Gather", rows, TYPES) if g.has_input(TYPES) else g.op("Slice", rows, g.ints(0), g.ints(1), g.ints(0))
 
 
 class Attention:

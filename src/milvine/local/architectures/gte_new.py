@@ -19,6 +19,7 @@ from milvine.local.architectures.base import (
     check_heads,
     check_switches,
     read_config,
+    type_vectors,
 )
 from milvine.local.architectures.rotary import Rotary, check_even, frequencies
 from milvine.local.graph import Graph
@@ -120,8 +121,8 @@ def gte_new(g: Graph, config: GteNewConfig, ids: str, mask: str) -> str:
 
     x = g.op("Gather", g.weight("embeddings.word_embeddings.weight", (config.vocab_size, hidden)), ids)
     if config.type_vocab_size:
-        types = g.weight("embeddings.token_type_embeddings.weight", (config.type_vocab_size, hidden))
-        x = g.op("Add", x, g.op("Slice", types, g.ints(0), g.ints(1), g.ints(0)))  # every token is of type 0
+        types = type_vectors(g, "embeddings.token_type_embeddings.weight", config.type_vocab_size, hidden)
+        x = g.op("Add", x, types)
     x = at.rows(normalized(x, "embeddings.LayerNorm"))
     for number in range(config.num_hidden_layers):
         layer = f"encoder.layer.{number}"

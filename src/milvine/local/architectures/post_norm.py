@@ -17,6 +17,7 @@ from milvine.local.architectures.base import (
     check_activation,
     check_heads,
     read_config,
+    type_vectors,
 )
 from milvine.local.graph import Graph
 
@@ -97,7 +98,7 @@ def embeddings(g: Graph, at: Attention, config: PostNormConfig, ids: str, *, siz
         config: The model's numbers.
         ids: Token ids, `(batch, length)`.
         size: Dimensions of a vector.
-        types: How many types of token the checkpoint knows; every token is of the first, if there is any.
+        types: How many types of token the checkpoint knows; see `type_vectors`.
     """
     words = g.weight("embeddings.word_embeddings.weight", (config.vocab_size, size))
     positions = g.weight("embeddings.position_embeddings.weight", (config.max_position_embeddings, size))
@@ -105,8 +106,7 @@ def embeddings(g: Graph, at: Attention, config: PostNormConfig, ids: str, *, siz
     end = g.op("Add", at.length, first) if config.first_position else at.length
     x = g.op("Add", g.op("Gather", words, ids), g.op("Slice", positions, first, end, g.ints(0)))
     if types:
-        rows = g.weight("embeddings.token_type_embeddings.weight", (types, size))
-        x = g.op("Add", x, g.op("Slice", rows, g.ints(0), g.ints(1), g.ints(0)))
+        x = g.op("Add", x, type_vectors(g, "embeddings.token_type_embeddings.weight", types, size))
     return g.layer_norm(x, "embeddings.LayerNorm", size, config.layer_norm_eps)
 
 

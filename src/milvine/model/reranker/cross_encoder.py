@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from milvine.errors import InputError, InputTypeError
+from milvine.errors import InputError, InputTypeError, ModelFileError
+from milvine.model._local import check_device, identity_of
 from milvine.model.base import BaseRerankFunction, RerankResult
-from milvine.model.dense.sentence_transformer import check_device
 
 DEFAULT_MODEL = "ms-marco-MiniLM-L-12-v2"
 
@@ -27,25 +27,29 @@ class CrossEncoderRerankFunction(BaseRerankFunction):
     quantisation would make a score depend on the other pairs of its batch.
 
     Args:
-        model_name: A reranker of the catalogue; empty for the default.
+        model_name: A reranker of the catalogue; empty for the default; or the path of a folder that holds a classifier
+            with one logit, in the layout of Sentence Transformers or of Hugging Face transformers.
         device: `"cpu"`.
         batch_size: Taken for the sake of programs written for `pymilvus.model`; see `batch_tokens`.
         activation_fct: What is made of the model's logit: a function of one float, such as `sigmoid` of this module;
-            by default the logit itself, which for the default model is from about -11 to 11.
-        folder: Where the model's files lie, if they are not to be looked for.
+            by default, for a model of the catalogue, the logit itself, which for the default model is from about -11
+            to 11; for a model of a folder, what Sentence Transformers makes of it: what the model's files name, else
+            the sigmoid.
+        folder: Where the files of a model of the catalogue lie, if they are not to be looked for.
         max_length: Tokens of a pair that are read; of a longer pair the longer text loses its end.
         batch_tokens: Tokens that run together; by default each pair alone for a quantised model.
         threads: Pairs or batches that run at once; by default the number of processors.
         show_progress: Show a bar; by default on a terminal only.
 
     Raises:
-        UnknownModelError: The catalogue has no such model.
+        UnknownModelError: The catalogue has no such model, and there is no such folder.
+        ModelFileError: A file of the folder is missing, contradicts another, or says what cannot be run here.
         InputError: An option has a value that is not allowed; `InputTypeError` if it is of the wrong type.
     """
 
     def __init__(
         self,
-        model_name: str = "",
+        model_name: str | Path = "",
         device: str = "",
         batch_size: int = 32,
         activation_fct: Callable[[float], float] | None = None,
@@ -70,22 +74,21 @@ class CrossEncoderRerankFunction(BaseRerankFunction):
             threads=threads,
             show_progress=show_progress,
         )
-        self.model_name = self._model.row.name
-        self.activation_fct = activation_fct
+        self.model_name = self._model.spec.name
+        if activation_fct is None and self._model.spec.activation is None:
+            raise ModelFileError(
+                f"the activation that {self._model.spec.folder} names is not known here; pass activation_fct, a"
+                " function of one float"
+            )
+        own = sigmoid if self._model.spec.activation == "Sigmoid" else float
+        self.activation_fct: Callable[[float], float] = activation_fct or own
 
     def _rerank(self, query: str, documents: list[str], top_k: int) -> list[RerankResult]:  # noqa: ARG002
-        activate = self.activation_fct or float
-        scores = [float(activate(logit)) for logit in self._model.score(query, documents)]
+        scores = [float(self.activation_fct(logit)) for logit in self._model.score(query, documents)]
         if any(map(math.isnan, scores)):
             raise InputError("activation_fct gives NaN for some logits, and NaN cannot be ranked")
         return [RerankResult(text, score, at) for at, (text, score) in enumerate(zip(documents, scores, strict=True))]
 
     def identity(self) -> dict[str, Any]:
         """The model's name, revision and fingerprint."""
-        row = self._model.row
-        return {
-            "function": "CrossEncoderRerankFunction",
-            "model": row.name,
-            "revision": row.revision,
-            "fingerprint": row.fingerprint,
-        }
+        return {"function": "CrossEncoderRerankFunction", **identity_of(self._model)}

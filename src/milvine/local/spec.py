@@ -1,0 +1,108 @@
+"""What a model is when it runs, whether a row of the catalogue says it or a folder."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from milvine.local.catalogue import ModelRow
+from milvine.local.heads import Pooling, Step
+from milvine.local.sources import sha256_of
+from milvine.local.weights import weights_files
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Where a model's files lie.
+
+    Attributes:
+        tokenizer: Its `tokenizer.json`.
+        config: Its `config.json`; `None` where the weights are a ready ONNX file.
+        weights: Its checkpoints, each with what stands before its names in the graph: nothing for the encoder's.
+    """
+
+    tokenizer: Path
+    config: Path | None
+    weights: tuple[tuple[str, Path], ...]
+
+    def fingerprint(self) -> str:
+        """The sha256 of the weights, 64 hexadecimal digits; of several files, that of their hashes in order.
+
+        Raises:
+            ModelFileError: The index of a checkpoint in several files is no index.
+            OSError: A file cannot be read.
+        """
+        hashes = [sha256_of(part) for _, path in self.weights for part in weights_files(path)]
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model, and how its texts are treated.
+
+    Attributes:
+        name: What it is called: a row's name, or a folder's.
+        task: `"dense"`, `"sparse"` or `"reranker"`.
+        dim: Dimensions of a vector; 1 for a reranker.
+        max_length: The longest input in tokens, by default.
+        limit: The longest that may be asked for; `None` where there is no end.
+        head: What is made of the hidden states; `None` where `config.json` decides it.
+        pools_prompt: Whether a prompt's tokens take part in pooling.
+        query_prompt: What is put before a query.
+        document_prompt: What is put before a document.
+        lowercase: Whether texts are put into lower case before the tokenizer has them.
+        typed: Whether the texts of a pair are told apart by the types of their tokens, where the model knows types.
+        activation: What is made of a reranker's logit: `"Identity"` or `"Sigmoid"`; `None` where that is not known.
+        quantization: As in `ModelRow`.
+        row: The row, for a model of the catalogue.
+        folder: The folder, for a model of one; an absolute path.
+        files: The files, for a model of a folder.
+    """
+
+    name: str
+    task: str
+    dim: int
+    max_length: int
+    limit: int | None
+    head: tuple[Step, ...] | None
+    pools_prompt: bool = True
+    query_prompt: str = ""
+    document_prompt: str = ""
+    lowercase: bool = False
+    typed: bool = True
+    activation: str | None = "Identity"
+    quantization: str | None = None
+    row: ModelRow | None = None
+    folder: Path | None = None
+    files: ModelFiles | None = None
+
+    @property
+    def revision(self) -> str | None:
+        """The pinned commit of the model's repository, if it has one."""
+        return self.row.revision if self.row else None
+
+    @property
+    def pooling(self) -> str | None:
+        """The head in words, such as `"mean"` or `"cls+max, 256 Tanh, normalize"`; `None` where config decides it."""
+        if self.row:
+            return self.row.pooling
+        if self.head is None:
+            return None
+        return ", ".join([*map(str, self.head), *([] if self.pools_prompt else ["without the prompt"])])
+
+
+def spec_of_row(row: ModelRow) -> ModelSpec:
+    """What a row of the catalogue says."""
+    return ModelSpec(
+        name=row.name,
+        task=row.task,
+        dim=row.dim or 1,
+        max_length=row.max_length,
+        limit=row.max_length,
+        head=(Pooling((row.pooling,)),) if row.pooling else None,
+        query_prompt=row.query_prefix,
+        document_prompt=row.document_prefix,
+        quantization=row.quantization,
+        row=row,
+    )
