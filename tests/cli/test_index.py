@@ -174,3 +174,16 @@ def test_a_corrupt_model_is_named_with_the_command_that_mends_it(folder: Path, t
     assert done.returncode == 1
     assert f"{weights} is corrupt" in done.stderr
     assert "milvine models pull all-MiniLM-L6-v2" in done.stderr
+
+
+def test_a_collection_of_a_hosted_model_says_that_it_cannot_split(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from milvine.model.dense import OpenAIEmbeddingFunction
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-used")
+    db = tmp_path / "kb.db"
+    Collection(db, embedding_function=OpenAIEmbeddingFunction("text-embedding-3-small")).close()
+    result = invoke("index", folder, "--db", db)
+    assert result.exit_code == 1
+    assert "OpenAIEmbeddingFunction, whose tokens cannot be counted" in result.output

@@ -49,6 +49,11 @@ def index(
     documents = read_documents(paths, on_problem=report, counts=counts)
     with Collection(db, name, language=language) as collection:
         function: Any = collection.embedding_function
+        if not hasattr(function, "tokenizer"):
+            raise click.ClickException(
+                f"{db} was made with {type(function).__name__}, whose tokens cannot be counted on this machine;"
+                " split the texts yourself and add them with Collection.add"
+            )
         passages = split_passages(documents, function.tokenizer, function.max_length, overlap=overlap)
         seen: Counter[str] = Counter()
         done = collection.add(_counted(passages, seen))
