@@ -52,7 +52,7 @@ def idf_okapi(df: npt.ArrayLike, n: int, epsilon: float = 0.25) -> Floats:
         float64, shape `(terms,)`.
     """
     frequency = np.asarray(df, dtype=np.float64)
-    idf = np.log(n - frequency + 0.5) - np.log(frequency + 0.5)
+    idf: Floats = np.log(n - frequency + 0.5) - np.log(frequency + 0.5)
     if idf.size:
         # The mean is summed term by term in their order, as rank-bm25 does, so that its numbers come out to the bit.
         mean = float(np.add.accumulate(idf)[-1]) / idf.size
@@ -92,7 +92,7 @@ def count_matrix(ids: npt.NDArray[Any], lengths: Sequence[int] | npt.NDArray[Any
     """
     from scipy.sparse import csr_array
 
-    rows = np.zeros(len(lengths) + 1, dtype=np.int64)
+    rows: npt.NDArray[np.int64] = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=rows[1:])
     known = ids >= 0
     if not known.all():
