@@ -101,6 +101,7 @@ def test_a_folder_without_anything_to_read(tmp_path: Path, content: dict[str, by
     assert result.exit_code == 1
     assert f"Error: There is nothing to index in {docs}" in result.output
     assert ("1 .pdf" in result.output) == bool(content)
+    assert not (tmp_path / "kb.db").exists()
 
 
 def test_a_path_that_is_not_there_makes_no_database(tmp_path: Path) -> None:

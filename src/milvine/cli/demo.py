@@ -29,7 +29,7 @@ def demo(db: str) -> None:
     """Index Python's own documentation, ask it a few questions, and compare the ways of searching.
 
     The documents are the language reference and the standard library's docstrings, as installed on this machine. The
-    first run fetches two models (110 MB) if they are not here; a second run reuses what is indexed.
+    first run fetches two models (about 160 MB) if they are not here; a second run reuses what is indexed.
     """
     from milvine.cli._printing import command, console
     from milvine.collection import Collection

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -47,6 +48,9 @@ def index(
             click.echo(f"{'Skipped' if problem.skipped else 'Note'}: {problem}", err=True)
 
     documents = read_documents(paths, on_problem=report, counts=counts)
+    first = next(documents, None)
+    if first is None:  # before a database is made for nothing
+        raise click.ClickException(_nothing(paths, counts))
     with Collection(db, name, language=language) as collection:
         function: Any = collection.embedding_function
         if not hasattr(function, "tokenizer"):
@@ -54,15 +58,13 @@ def index(
                 f"{db} was made with {type(function).__name__}, whose tokens cannot be counted on this machine;"
                 " split the texts yourself and add them with Collection.add"
             )
-        passages = split_passages(documents, function.tokenizer, function.max_length, overlap=overlap)
+        passages = split_passages(chain([first], documents), function.tokenizer, function.max_length, overlap=overlap)
         seen: Counter[str] = Counter()
         done = collection.add(_counted(passages, seen))
         removed = _remove_leftovers(collection, seen)
         there = collection.count()
     if counts.problems > LISTED_PROBLEMS:
         click.echo(f"… and {counts.problems - LISTED_PROBLEMS} more problems", err=True)
-    if not counts.documents:
-        raise click.ClickException(_nothing(paths, counts))
     parts = [f"{done.added:,} new", f"{done.updated:,} changed", f"{done.unchanged:,} unchanged"]
     if removed:
         parts.append(f"{removed:,} removed")
