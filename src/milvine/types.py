@@ -62,6 +62,22 @@ class AddReport:
 
 
 @dataclass(frozen=True)
+class Truncation:
+    """What was left unread of texts that were longer than a model's maximum length.
+
+    Attributes:
+        texts: How many texts lost their ends.
+        tokens: How many tokens they lost; of texts far too long, which are not tokenized to their ends, an estimate.
+    """
+
+    texts: int = 0
+    tokens: int = 0
+
+    def __add__(self, other: Truncation) -> Truncation:
+        return Truncation(self.texts + other.texts, self.tokens + other.tokens)
+
+
+@dataclass(frozen=True)
 class RerankResult:
     """A document as a reranker placed it.
 

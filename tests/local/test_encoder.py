@@ -15,8 +15,11 @@ from milvine.local import catalogue, encoder
 from milvine.local.catalogue import ModelRow
 from milvine.local.encoder import LocalModel
 from milvine.local.files import fetch_model
+from milvine.local.vector_form import VectorForm
+from milvine.types import Truncation
 from tiny_bert import CONFIG, TEXTS, files, token_ids, weights
 
+UNIT = VectorForm(21, normalize=True)
 GOLDEN = Path(__file__).parents[1] / "data" / "bert_golden.npz"
 
 
@@ -51,10 +54,10 @@ def expected(pooling: str = "mean") -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_vectors_are_the_references_from_files_to_arrays(tiny: Callable[..., LocalModel], pooling: str) -> None:
     model, vectors = tiny(row={"pooling": pooling}), expected(pooling)
-    np.testing.assert_allclose(model.encode(list(TEXTS), normalized=False), vectors, atol=1e-5)
+    np.testing.assert_allclose(model.encode(list(TEXTS)), vectors, atol=1e-5)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     for _ in range(2):  # the first use loads the model
-        np.testing.assert_allclose(model.encode(list(reversed(TEXTS)), normalized=True)[::-1], unit, atol=1e-5)
+        np.testing.assert_allclose(model.encode(list(reversed(TEXTS)), UNIT)[::-1], unit, atol=1e-5)
 
 
 def test_a_text_that_comes_again_is_computed_once(
@@ -66,13 +69,13 @@ def test_a_text_that_comes_again_is_computed_once(
     ids_of = lambda feed: [tuple(row) for row in feed["input_ids"].tolist()]  # noqa: E731
 
     class Counting:
-        def run(self, outputs: None, feed: dict[str, Any]) -> Any:
+        def run(self, outputs: list[str], feed: dict[str, Any]) -> Any:
             ran.extend(ids_of(feed))
             return session.run(outputs, feed)
 
     monkeypatch.setattr(engine, "_session", Counting())
     texts = [TEXTS[at] for at in (1, 2, 1, 0, 0, 1, 2)]
-    vectors = model.encode(texts, normalized=False)
+    vectors = model.encode(texts)
     assert len(ran) == len(set(ran)) == 3
     np.testing.assert_allclose(vectors, expected()[[1, 2, 1, 0, 0, 1, 2]], atol=1e-5)
     assert vectors.flags.c_contiguous
@@ -84,16 +87,16 @@ def test_nothing_is_read_before_first_use_nor_for_an_empty_list(
     model = tiny()
     (tmp_path / "model" / "config.json").unlink()
     assert (model.dim, model.max_length) == (21, 19)
-    assert model.encode([], normalized=True).shape == (0, 21)
+    assert model.encode([], UNIT).shape == (0, 21)
     with pytest.raises(ModelFileError, match=r"does not hold config\.json"):
-        model.encode(["a"], normalized=True)
+        model.encode(["a"], UNIT)
 
 
 def test_half_precision_weights_run_as_float32(tmp_path: Path, tiny: Callable[..., LocalModel]) -> None:
     from safetensors.numpy import save
 
     half = save({name: tensor.astype(np.float16) for name, tensor in weights().items()})
-    vectors = tiny({"model.safetensors": half}).encode(list(TEXTS), normalized=False)
+    vectors = tiny({"model.safetensors": half}).encode(list(TEXTS))
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors, expected(), atol=0.02)  # float16 keeps three digits of each weight
 
@@ -112,7 +115,7 @@ def test_several_threads_may_use_a_model_that_is_not_loaded_yet(
 
     def work(number: int) -> None:
         barrier.wait()
-        results[number] = [model.encode(list(TEXTS) * 3, normalized=False)[:3] for _ in range(10)]
+        results[number] = [model.encode(list(TEXTS) * 3)[:3] for _ in range(10)]
 
     workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for worker in workers:
@@ -130,14 +133,17 @@ def test_long_texts_are_counted_once_by_a_warning_at_the_callers_line(tiny: Call
     long = "a b c d e f g h i j k l m n o p q r"  # 18 letters and two special tokens
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model.encode(list(TEXTS), normalized=True)  # the longest has exactly 19 tokens
+        model.encode(list(TEXTS), UNIT)  # the longest has exactly 19 tokens
         assert not caught
         short = [f"b{number:o}" for number in range(2000)]  # so that they are tokenized in two windows
-        vectors = model.encode([*TEXTS, long, long + " s", *short, TEXTS[1], long + " t"], normalized=True)
-        model.encode([long], normalized=True)
+        vectors = model.encode([*TEXTS, long, long + " s", *short, TEXTS[1], long + " t"], UNIT)
+        model.encode([long], UNIT)
     (warning,) = caught
     assert warning.category is TruncationWarning
     assert str(warning.message).startswith("3 of 2006 texts are longer than the 19 tokens that small-model")
+    assert "lost their ends, about 5 tokens; split them" in str(warning.message)  # 20, 21 and 21 tokens
+    assert model.truncation == Truncation(4, 6)
+    assert model.count_tokens([long, "", long + " s"]) == [20, 2, 21]
     assert warning.filename == __file__
     np.testing.assert_array_equal(vectors[3], vectors[4])  # they differ behind the cut alone
 
@@ -157,7 +163,7 @@ def test_a_configuration_that_contradicts_the_model_is_named(
 ) -> None:
     model = tiny({"config.json": json.dumps(CONFIG | changes).encode()})
     with pytest.raises(ModelFileError, match=rf"model/config\.json.*{says}"):
-        model.encode(["a"], normalized=True)
+        model.encode(["a"], UNIT)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +185,7 @@ def test_a_file_that_cannot_be_used_is_named(
     says = says or r"safetensors: the tensor '.*intermediate.*' has shape \(37, 21\); .*\(38, 21\)"
     for _ in range(2):  # it fails the same way again
         with pytest.raises(ModelFileError, match=rf"model/.*{says}"):
-            model.encode(["a"], normalized=True)
+            model.encode(["a"], UNIT)
 
 
 def test_an_onnx_file_that_cannot_be_used_is_named(tiny: Callable[..., LocalModel]) -> None:
@@ -221,5 +227,5 @@ def test_options_are_checked_before_anything_is_read(tiny: Callable[..., LocalMo
 def test_a_shorter_maximum_length_reads_less(tiny: Callable[..., LocalModel]) -> None:
     short = tiny(max_length=7)
     with pytest.warns(TruncationWarning, match="1 of 1 texts are longer than the 7 tokens"):
-        cut = short.encode([TEXTS[2]], normalized=True)
-    np.testing.assert_array_equal(cut, short.encode([" ".join(TEXTS[2].split()[:5])], normalized=True))
+        cut = short.encode([TEXTS[2]], UNIT)
+    np.testing.assert_array_equal(cut, short.encode([" ".join(TEXTS[2].split()[:5])], UNIT))

@@ -47,7 +47,10 @@ class Recording:
     def get_inputs(self) -> Any:
         return self.session.get_inputs()
 
-    def run(self, outputs: None, feed: dict[str, Any]) -> Any:
+    def get_outputs(self) -> Any:
+        return self.session.get_outputs()
+
+    def run(self, outputs: list[str], feed: dict[str, Any]) -> Any:
         with self.lock:
             self.shapes.append(feed["input_ids"].shape)
             self.running += 1
@@ -77,20 +80,20 @@ def random_texts(number: int, longest: int = 40) -> tuple[list[str], np.ndarray[
 @pytest.mark.parametrize("threads", [1, 3])
 def test_every_row_lands_at_its_texts_place(number: int, threads: int) -> None:
     texts, expected = random_texts(number)
-    rows = Engine(make_session(), threads=threads).run(texts, by_number, 2)
+    rows = Engine(make_session(), {"rows": 2}, threads=threads).run(texts, by_number)
     np.testing.assert_array_equal(rows, expected)
     assert rows.dtype == np.float32
     assert rows.flags.c_contiguous
 
 
 def test_nothing_gives_no_rows() -> None:
-    assert Engine(make_session()).run([], by_number, 2).shape == (0, 2)
+    assert Engine(make_session(), {"rows": 2}).run([], by_number).shape == (0, 2)
 
 
 def test_batches_keep_their_budget_and_hardly_any_padding() -> None:
     texts, expected = random_texts(WINDOW, longest=80)
     session = Recording(make_session())
-    np.testing.assert_array_equal(Engine(session, threads=1).run(texts, by_number, 2), expected)
+    np.testing.assert_array_equal(Engine(session, {"rows": 2}, threads=1).run(texts, by_number), expected)
     assert all(count * length <= BATCH_TOKENS for count, length in session.shapes)
     lengths = [length for _, length in session.shapes]
     assert lengths == sorted(lengths, reverse=True)  # no long batch ends the work alone
@@ -101,10 +104,10 @@ def test_batches_keep_their_budget_and_hardly_any_padding() -> None:
 
 def test_a_sequence_above_the_budget_runs_alone_and_a_budget_of_one_runs_all_alone() -> None:
     session = Recording(make_session())
-    Engine(session, batch_tokens=10, threads=1).run(["30 1", "4 1", "5 1", "2 2"], by_number, 2)
+    Engine(session, {"rows": 2}, batch_tokens=10, threads=1).run(["30 1", "4 1", "5 1", "2 2"], by_number)
     assert session.shapes == [(1, 30), (2, 5), (1, 2)]
     session.shapes.clear()
-    Engine(session, batch_tokens=1, threads=1).run(["3 1", "3 2", "1 1"], by_number, 2)
+    Engine(session, {"rows": 2}, batch_tokens=1, threads=1).run(["3 1", "3 2", "1 1"], by_number)
     assert session.shapes == [(1, 3), (1, 3), (1, 1)]
 
 
@@ -112,17 +115,17 @@ def test_no_more_batches_run_at_once_than_there_are_threads() -> None:
     texts, _ = random_texts(400)
     for threads in (1, 2):
         session = Recording(make_session())
-        Engine(session, batch_tokens=1, threads=threads).run(texts, by_number, 2)
+        Engine(session, {"rows": 2}, batch_tokens=1, threads=threads).run(texts, by_number)
         assert 1 <= session.most <= threads
 
 
 def test_one_engine_serves_several_threads() -> None:
-    engine = Engine(make_session(), threads=2)
+    engine = Engine(make_session(), {"rows": 2}, threads=2)
     results: dict[int, bool] = {}
 
     def work(number: int) -> None:
         texts, expected = random_texts(300 + number)
-        results[number] = all(np.array_equal(engine.run(texts, by_number, 2), expected) for _ in range(5))
+        results[number] = all(np.array_equal(engine.run(texts, by_number), expected) for _ in range(5))
 
     workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for worker in workers:
@@ -133,7 +136,7 @@ def test_one_engine_serves_several_threads() -> None:
 
 
 def test_type_ids_are_fed_to_a_model_that_wants_them() -> None:
-    rows = Engine(make_session("token_type_ids")).run(["3 7", "1 2"], by_number, 2)
+    rows = Engine(make_session("token_type_ids"), {"rows": 2}).run(["3 7", "1 2"], by_number)
     np.testing.assert_array_equal(rows, [[321, 3], [102, 1]])  # by_number says type 1, which counts 100 a token
 
 
@@ -141,13 +144,13 @@ def test_type_ids_are_fed_to_a_model_that_wants_them() -> None:
 def test_damage_and_failure_are_errors_of_ours_and_end_the_work(number: int) -> None:
     texts, _ = random_texts(number)
     session = Recording(make_session(), seconds=0.005)
-    engine = Engine(session, batch_tokens=1, threads=2)
+    engine = Engine(session, {"rows": 2}, batch_tokens=1, threads=2)
     for bad, says in (("90 49", "NaN or infinity"), ("90 50", r"fails on 1 texts of up to 90 tokens: .*indices")):
         with pytest.raises(ModelError, match=says):
-            engine.run([*texts[1:], bad], by_number, 2)  # the longest, so it runs first
+            engine.run([*texts[1:], bad], by_number)  # the longest, so it runs first
     assert len(session.shapes) <= max(2, number)  # of twice that number: the rest was not begun
     with pytest.raises(ModelError, match=r"output of shape \(1, 2\), not \(1, 3\)"):
-        engine.run(texts[:1], by_number, 3)
+        Engine(session, {"rows": 3}).run(texts[:1], by_number)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("milvine")]
 
 
@@ -158,7 +161,7 @@ def test_a_failing_tokenizer_ends_the_work() -> None:
         return by_number(texts)
 
     with pytest.raises(InputError, match="no tokens"):
-        Engine(make_session()).run(random_texts(WINDOW + 5)[0], tokenize, 2)
+        Engine(make_session(), {"rows": 2}).run(random_texts(WINDOW + 5)[0], tokenize)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("milvine")]
 
 
@@ -171,7 +174,7 @@ def test_a_failing_tokenizer_ends_the_work() -> None:
 )
 def test_a_model_with_other_inputs_is_refused(session: Any, says: str) -> None:
     with pytest.raises(ModelError, match=says):
-        Engine(session())
+        Engine(session(), {"rows": 2})
 
 
 @pytest.mark.parametrize("name", ["threads", "batch_tokens"])
@@ -179,12 +182,12 @@ def test_counts_must_be_whole_numbers_from_one(name: str) -> None:
     session: Any = make_session()
     for value in (0, -1):
         with pytest.raises(InputError, match=f"{name} must be at least 1, not {value}"):
-            Engine(session, **{name: value})
+            Engine(session, {"rows": 2}, **{name: value})
     for wrong in (2.0, "2", True):
         with pytest.raises(
             InputTypeError, match=re.escape(f"{name} must be a whole number, not {type(wrong).__name__}")
         ):
-            Engine(session, **{name: wrong})  # type: ignore[arg-type]
+            Engine(session, {"rows": 2}, **{name: wrong})  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity to set")

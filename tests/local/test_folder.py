@@ -34,7 +34,7 @@ def _quiet() -> Iterator[None]:
 
 
 def encode(folder: Path, texts: list[str], prompt: str = "", **options: Any) -> np.ndarray[Any, Any]:
-    return LocalModel(folder, "dense", threads=1, **options).encode(texts, normalized=False, prompt=prompt)
+    return LocalModel(folder, "dense", threads=1, **options).encode(texts, prompt=prompt)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -44,11 +44,11 @@ def test_vectors_are_sentence_transformers_alone_together_and_in_any_order(tmp_p
     for side, prompt in (("query", model.spec.query_prompt), ("document", model.spec.document_prompt)):
         expected = golden[f"{name}_{side}"]
         assert model.dim == expected.shape[1]
-        together = model.encode(list(TEXTS), normalized=False, prompt=prompt)
+        together = model.encode(list(TEXTS), prompt=prompt)
         np.testing.assert_allclose(together, expected, atol=1e-5, rtol=0)
         backwards = encode(folder, list(TEXTS)[::-1], prompt, batch_tokens=40)[::-1]
         np.testing.assert_allclose(backwards, together, atol=1e-5, rtol=0)
-        alone = np.concatenate([model.encode([text], normalized=False, prompt=prompt) for text in TEXTS])
+        alone = np.concatenate([model.encode([text], prompt=prompt) for text in TEXTS])
         np.testing.assert_allclose(alone, together, atol=1e-5, rtol=0)
 
 

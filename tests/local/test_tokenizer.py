@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, processors
 from milvine.errors import InputError, ModelFileError
 from milvine.local.catalogue import models
 from milvine.local.files import fetch_model
-from milvine.local.tokenizer import TextTokenizer, Tokens
+from milvine.local.tokenizer import HEAD, TextTokenizer, Tokens
 from tiny_bert import tokenizer_json
 from varied_texts import TEXTS
 
@@ -40,7 +40,25 @@ def test_texts_are_tokenized_and_cut_as_the_library_does(real: Path, max_length:
     expected = reference(real, max_length).encode_batch(TEXTS)
     got = TextTokenizer(real, max_length).texts(TEXTS)
     assert [(tokens.ids, tokens.type_ids) for tokens in got] == [(each.ids, each.type_ids) for each in expected]
-    assert [tokens.cut for tokens in got] == [bool(each.overflowing) for each in expected]
+    assert [tokens.lost > 0 for tokens in got] == [bool(each.overflowing) for each in expected]
+
+
+def test_tokens_that_are_lost_are_counted_and_of_texts_far_too_long_estimated(real: Path) -> None:
+    library, tokenizer = Tokenizer.from_file(str(real)), TextTokenizer(real, 16)
+    library.no_truncation()
+    library.no_padding()
+    lengths = [len(each) for each in library.encode_batch(TEXTS)]
+    assert tokenizer.count(TEXTS) == lengths
+    near = [max(0, length - 16) for text, length in zip(TEXTS, lengths, strict=True) if len(text) <= 16 * HEAD]
+    assert [
+        each.lost for text, each in zip(TEXTS, tokenizer.texts(TEXTS), strict=True) if len(text) <= 16 * HEAD
+    ] == near
+    assert max(near) > 0
+    prose = "The weather is lovely today, and nobody expects it to last until the evening. " * 100
+    (far,) = tokenizer.texts([prose])
+    assert far.lost == pytest.approx(len(library.encode(prose)) - 16, rel=0.1)
+    (pair,) = tokenizer.pairs(prose, ["the weather"])
+    assert pair.lost == pytest.approx(len(library.encode(prose, "the weather")) - 16, rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +74,7 @@ def test_pairs_are_joined_and_cut_as_the_library_does(real: Path, max_length: in
         expected = library.encode_batch([(query, text) for text in texts])
         got = tokenizer.pairs(query, texts)
         assert [(tokens.ids, tokens.type_ids) for tokens in got] == [(each.ids, each.type_ids) for each in expected]
-        assert [tokens.cut for tokens in got] == [bool(each.overflowing) for each in expected]
+        assert [tokens.lost > 0 for tokens in got] == [bool(each.overflowing) for each in expected]
 
 
 def test_cutting_by_words_changes_no_token_that_is_kept(tiny: Path) -> None:
@@ -112,9 +130,9 @@ def test_special_tokens_stand_where_the_file_puts_them(tmp_path: Path, tiny: Pat
 def test_a_pair_of_two_long_texts_needs_no_memory_for_what_is_thrown_away(real: Path) -> None:
     # The library's own cutting takes 15 GB and 49 s for two texts of 60,000 characters.
     (tokens,) = TextTokenizer(real, 512).pairs("中文" * 100_000, ["汉字" * 100_000])
-    assert (len(tokens), tokens.cut, tokens.type_ids.count(1)) == (512, True, 256)
+    assert (len(tokens), tokens.lost > 0, tokens.type_ids.count(1)) == (512, True, 256)
     (tokens,) = TextTokenizer(real, 512).pairs("two words", ["汉字" * 100_000])
-    assert (len(tokens), tokens.cut, tokens.type_ids.count(0)) == (512, True, 4)
+    assert (len(tokens), tokens.lost > 0, tokens.type_ids.count(0)) == (512, True, 4)
 
 
 def test_nothing_gives_nothing(tiny: Path) -> None:

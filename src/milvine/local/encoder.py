@@ -14,25 +14,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milvine.errors import InputError, ModelError, ModelFileError, TruncationWarning, UnknownModelError
-from milvine.local.architectures import find_architecture
-from milvine.local.architectures.base import TYPES
+from milvine.local.building import built_session, ready_session
 from milvine.local.catalogue import find
-from milvine.local.engine import BATCH_TOKENS, POOLING_MASK, Engine, check_count, default_threads, session_options
+from milvine.local.devices import check_device, is_cuda, providers
+from milvine.local.engine import BATCH_TOKENS, Arrays, Engine, Store, default_threads
 from milvine.local.files import fetch_model
-from milvine.local.folder import read_folder, read_json
-from milvine.local.graph import Graph
+from milvine.local.folder import read_folder
+from milvine.local.options import check_count, check_quantize
 from milvine.local.sparse_rows import SparseRows
 from milvine.local.spec import ModelFiles, ModelSpec, spec_of_row
-from milvine.local.task_heads import TASK_HEADS
 from milvine.local.tokenizer import TextTokenizer, Tokens
-from milvine.local.weights import encoder_names, read_weights
-from milvine.types import DenseMatrix, SparseMatrix
+from milvine.local.vector_form import VectorForm
+from milvine.types import SparseMatrix, Truncation
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import onnxruntime as ort
 
-PROVIDERS = ["CPUExecutionProvider"]
+CUDA_BATCH_TOKENS = 16_384
+"""Tokens that run together on a CUDA device, which small batches would leave idle."""
 
 
 class LocalModel:
@@ -43,19 +43,22 @@ class LocalModel:
 
     Args:
         name: A name that the catalogue knows, or the path of a folder that holds a model.
-        task: What the model must be for: "dense", "sparse" or "reranker".
-        folder: Where the files of a model of the catalogue lie; by default they are looked for as
-            `milvine.local.files` says.
-        max_length: Tokens a text may have; by default, and for a model of the catalogue at most, what it was made for.
-        batch_tokens: Tokens run together; by default what runs fastest, and each sequence alone in a quantised model.
-        threads: Batches that run at once; by default the number of processors.
-        show_progress: Show a bar; by default on a terminal only.
+        task: What the model must be for: one of `milvine.local.catalogue.TASKS`.
+        device: As `milvine.local.devices.providers` takes it.
+        folder: This and the others as in `LocalOptions`; by default each sequence of a quantised file runs alone,
+            because its results would depend on its batch.
+        revision: See above.
+        max_length: See above.
+        batch_tokens: See above.
+        threads: See above.
+        quantize: See above.
+        show_progress: See above.
 
     Raises:
         UnknownModelError: The catalogue has no such model, and there is no such folder.
         ModelFileError: A file of the folder is missing, contradicts another, or says what cannot be run here.
-        InputError: The model is for another task, or a number is out of range.
-        InputTypeError: An argument that counts something is no integer.
+        InputError: The model is for another task, or an option is out of range.
+        InputTypeError: An argument is of the wrong type.
     """
 
     def __init__(
@@ -63,28 +66,37 @@ class LocalModel:
         name: str | Path,
         task: str,
         *,
+        device: str | None = "cpu",
         folder: str | Path | None = None,
+        revision: str | None = None,
         max_length: int | None = None,
         batch_tokens: int | None = None,
         threads: int | None = None,
+        quantize: str | None = None,
         show_progress: bool | None = None,
     ) -> None:
-        self.spec = find_spec(name, task, folder)
+        check_device(device)
+        if is_cuda(device):
+            providers(device)  # so that what is missing is said at once
+        check_quantize(quantize)
+        self.spec = find_spec(name, task, folder, revision)
         self.max_length = self.spec.max_length if max_length is None else max_length
         # Room for the special tokens and one token of each text.
         check_count("max_length", self.max_length, 5 if task == "reranker" else 3, self.spec.limit)
         # Dynamic quantisation scales by the whole batch: alone, a sequence's result depends on nothing else.
-        alone_or_not = 1 if self.spec.quantization else BATCH_TOKENS
-        self._batch_tokens = alone_or_not if batch_tokens is None else batch_tokens
-        self._threads = default_threads() if threads is None else threads
+        usual = 1 if self.spec.quantization else CUDA_BATCH_TOKENS if is_cuda(device) else BATCH_TOKENS
+        self._batch_tokens = usual if batch_tokens is None else batch_tokens
+        self._threads = (1 if is_cuda(device) else default_threads()) if threads is None else threads
         check_count("batch_tokens", self._batch_tokens)
         check_count("threads", self._threads)
+        self.quantize = quantize
+        self.device = device or "cpu"
         self.show_progress = show_progress
+        self.truncation = Truncation()
         self._folder = None if folder is None else Path(folder)
         self._lock = threading.Lock()
         self._loaded: tuple[TextTokenizer, Engine] | None = None
         self._fingerprint: str | None = None
-        self._has_warned = False
 
     @property
     def fingerprint(self) -> str:
@@ -112,29 +124,30 @@ class LocalModel:
         """The model's tokenizer."""
         return self._load()[0]
 
-    def encode(self, texts: list[str], *, normalized: bool, prompt: str = "") -> DenseMatrix:
-        """The texts' vectors, shape `(len(texts), dim)`; a text that comes twice is computed once.
+    def encode(self, texts: list[str], form: VectorForm | None = None, *, prompt: str = "") -> npt.NDArray[Any]:
+        """The texts' dense vectors in a form, one a row; a text that comes twice is computed once.
 
         Args:
             texts: The texts.
-            normalized: Whether to scale vectors to length 1.
+            form: What is done to the model's vectors; by default nothing.
             prompt: What is put before each text.
 
         Raises:
             InputError: A text holds half of a surrogate pair.
             ModelError: The model's files cannot be had or used, or it fails.
         """
-        if not texts:
-            return np.empty((0, self.dim), dtype=np.float32)
-        tokenizer, engine = self._load()
         row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-        vectors = self._run(engine, list(row_of), self._prompted(tokenizer, prompt), "Encoding")
-        if normalized:
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        return vectors if len(row_of) == len(texts) else vectors[[row_of[text] for text in texts]]
+        applied = form or VectorForm(self.dim)
+        rows = applied.empty(len(row_of))
+
+        def store(positions: list[int], _: list[Tokens], outputs: Arrays) -> None:
+            rows[positions] = applied.apply(outputs["dense"])
+
+        self.each(list(row_of), store, prompt=prompt)
+        return rows if len(row_of) == len(texts) else rows[[row_of[text] for text in texts]]
 
     def encode_sparse(self, texts: list[str], *, prompt: str = "", keep: int | None = None) -> SparseMatrix:
-        """The texts' vectors, shape `(len(texts), dim)`; a text that comes twice is computed once.
+        """The texts' sparse vectors, shape `(len(texts), dim)`; a text that comes twice is computed once.
 
         Args:
             texts: The texts.
@@ -147,11 +160,7 @@ class LocalModel:
         """
         row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         rows = SparseRows(len(row_of), self.dim, keep)
-        if texts:
-            tokenizer, engine = self._load()
-            tokenize = _Counting(self._prompted(tokenizer, prompt))
-            engine.each(list(row_of), tokenize, self.dim, rows.store, show_progress=self.show_progress)
-            self._warn_of_cuts(tokenize.cut, len(row_of))
+        self.each(list(row_of), lambda at, _, outputs: rows.store(at, outputs["sparse"]), prompt=prompt)
         return rows.matrix([row_of[text] for text in texts])
 
     def score(self, query: str, documents: list[str]) -> list[float]:
@@ -161,12 +170,53 @@ class LocalModel:
             InputError: A text holds half of a surrogate pair.
             ModelError: The model's files cannot be had or used, or it fails.
         """
-        if not documents:
-            return []
-        tokenizer, engine = self._load()
         row_of = {text: row for row, text in enumerate(dict.fromkeys(documents))}
-        logits = self._run(engine, list(row_of), partial(tokenizer.pairs, query), "Reranking")
-        return [float(logits[row_of[text], 0]) for text in documents]
+        logits = np.empty(len(row_of), dtype=np.float32)
+
+        def store(positions: list[int], _: list[Tokens], outputs: Arrays) -> None:
+            logits[positions] = outputs["logits"][:, 0]
+
+        pairs = partial(self.tokenizer.pairs, query) if documents else None
+        self.each(list(row_of), store, tokenize=pairs, description="Reranking")
+        return [float(logits[row_of[text]]) for text in documents]
+
+    def count_tokens(self, texts: list[str], *, prompt: str = "") -> list[int]:
+        """How many tokens each text has in full, special ones and the prompt's included.
+
+        Raises:
+            InputError: A text holds half of a surrogate pair.
+            ModelError: The model's files cannot be had or used.
+        """
+        return self.tokenizer.count([prompt + text for text in texts]) if texts else []
+
+    def each(
+        self,
+        texts: list[str],
+        store: Store,
+        *,
+        prompt: str = "",
+        tokenize: Callable[[Sequence[str]], list[Tokens]] | None = None,
+        description: str = "Encoding",
+    ) -> None:
+        """Run texts, and give every batch's outputs away as soon as they are there; see `Engine.each`.
+
+        Args:
+            texts: The texts.
+            store: Takes what a batch gave.
+            prompt: What is put before each text.
+            tokenize: Makes tokens of texts; by default the model's tokenizer, after the prompt was put before them.
+            description: What the bar says.
+
+        Raises:
+            InputError: A text holds half of a surrogate pair.
+            ModelError: The model's files cannot be had or used, or it fails.
+        """
+        if not texts:
+            return
+        tokenizer, engine = self._load()
+        counting = _Counting(tokenize or self._prompted(tokenizer, prompt))
+        engine.each(texts, counting, store, description=description, show_progress=self.show_progress)
+        self._take_note(counting.truncation, len(texts))
 
     def _prompted(self, tokenizer: TextTokenizer, prompt: str) -> Callable[[Sequence[str]], list[Tokens]]:
         """Tokenizes texts with the prompt before them."""
@@ -180,25 +230,20 @@ class LocalModel:
 
         return tokenize
 
-    def _run(
-        self, engine: Engine, texts: list[str], tokenize: Callable[[Sequence[str]], list[Tokens]], description: str
-    ) -> DenseMatrix:
-        counting = _Counting(tokenize)
-        rows = engine.run(texts, counting, self.dim, description=description, show_progress=self.show_progress)
-        self._warn_of_cuts(counting.cut, len(texts))
-        return rows
-
-    def _warn_of_cuts(self, cut: int, count: int) -> None:
-        if not cut or self._has_warned:
+    def _take_note(self, truncation: Truncation, count: int) -> None:
+        if not truncation.texts:
             return
-        self._has_warned = True
-        what = "pairs of query and document" if self.spec.task == "reranker" else "texts"
-        warnings.warn(
-            f"{cut} of {count} {what} are longer than the {self.max_length} tokens that {self.spec.name} is"
-            " set to read, and their ends were left out; split them into passages to have all of them read",
-            TruncationWarning,
-            stacklevel=_levels_to_caller(),
-        )
+        with self._lock:
+            is_first, self.truncation = not self.truncation.texts, self.truncation + truncation
+        if is_first:
+            what = "pairs of query and document" if self.spec.task == "reranker" else "texts"
+            warnings.warn(
+                f"{truncation.texts} of {count} {what} are longer than the {self.max_length} tokens that"
+                f" {self.spec.name} is set to read, and lost their ends, about {truncation.tokens:,} tokens; split them"
+                " into passages to have all of them read",
+                TruncationWarning,
+                stacklevel=_levels_to_caller(),
+            )
 
     def _files(self) -> ModelFiles:
         if self.spec.files:
@@ -216,32 +261,43 @@ class LocalModel:
                 weights = files.weights[0][1]
                 session = self._ready_or_built(files, tokenizer)
                 try:
-                    engine = Engine(session, batch_tokens=self._batch_tokens, threads=self._threads)
+                    engine = Engine(session, self.spec.dims, batch_tokens=self._batch_tokens, threads=self._threads)
                 except ModelError as error:
                     raise ModelFileError(f"{weights} cannot be run: {error}") from error
                 self._loaded = tokenizer, engine
             return self._loaded
 
     def _ready_or_built(self, files: ModelFiles, tokenizer: TextTokenizer) -> ort.InferenceSession:
-        if files.config is None or files.weights[0][1].suffix == ".onnx":
-            return _ready_session(files.weights[0][1])
-        return _built_session(self.spec, files, self.max_length, tokenizer.tokenizer.get_vocab_size())
+        path = files.weights[0][1]
+        if files.config is None or path.suffix == ".onnx":
+            if self.quantize and not self.spec.quantization:
+                raise InputError(f"quantize={self.quantize!r} cannot be had of {path}, which is a ready ONNX file")
+            return ready_session(path, providers(self.device))
+        return built_session(
+            self.spec,
+            files,
+            max_length=self.max_length,
+            known=tokenizer.tokenizer.get_vocab_size(),
+            providers=providers(self.device),
+            quantize=self.quantize,
+        )
 
 
 class _Counting:
-    """Tokenizes, and counts the texts that were too long."""
+    """Tokenizes, and counts what was lost of texts that were too long."""
 
     def __init__(self, tokenize: Callable[[Sequence[str]], list[Tokens]]) -> None:
         self._tokenize = tokenize
-        self.cut = 0
+        self.truncation = Truncation()
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
         tokens = self._tokenize(texts)
-        self.cut += sum(sequence.cut for sequence in tokens)
+        lost = [sequence.lost for sequence in tokens if sequence.lost]
+        self.truncation += Truncation(len(lost), sum(lost))
         return tokens
 
 
-def find_spec(name: str | Path, task: str, folder: str | Path | None = None) -> ModelSpec:
+def find_spec(name: str | Path, task: str, folder: str | Path | None = None, revision: str | None = None) -> ModelSpec:
     """The model of this name: the catalogue's, or else that of the folder at this path.
 
     Raises:
@@ -249,6 +305,8 @@ def find_spec(name: str | Path, task: str, folder: str | Path | None = None) -> 
         InputError: The model is for another task, or `folder` is given beside the path of a folder.
         ModelFileError: The folder's model cannot be run here.
     """
+    if revision is not None:
+        raise InputError(f"revision={revision!r} is for a model of the hub, and {name} is none")
     try:
         row = find(str(name) if isinstance(name, Path) else name)
     except UnknownModelError as error:
@@ -261,52 +319,6 @@ def find_spec(name: str | Path, task: str, folder: str | Path | None = None) -> 
     if row.task != task:
         raise InputError(f"{row.name} is a {row.task} model; a {task} model is needed here")
     return spec_of_row(row)
-
-
-def _built_session(spec: ModelSpec, files: ModelFiles, max_length: int, known: int) -> ort.InferenceSession:
-    """A session over a graph that is built from a checkpoint; `known` is how many tokens the tokenizer knows."""
-    source = str(files.config)
-    raw = read_json(Path(source), dict)
-    architecture = find_architecture(raw, source)
-    config = architecture.read(raw, source)
-    head = spec.head or TASK_HEADS[spec.task](raw, config, source)
-    dim = config.hidden_size
-    for step in head:
-        dim = step.width(dim)
-    what = "vocab_size" if spec.task == "sparse" else "hidden_size"
-    for fits, problem in (
-        (dim == spec.dim, f"{what} is {getattr(config, what)}, not {spec.dim}"),
-        (
-            config.max_tokens is None or config.max_tokens >= max_length,
-            f"a text may have {config.max_tokens} tokens, fewer than the {max_length} wanted",
-        ),
-        (config.vocab_size >= known, f"vocab_size is {config.vocab_size}, fewer than tokenizer.json's {known}"),
-    ):
-        if not fits:
-            raise ModelFileError(f"{source} contradicts {spec.name}: {problem}")
-    tensors: dict[str, npt.NDArray[Any]] = {}
-    for prefix, path in files.weights:
-        named = encoder_names(read_weights(path), () if prefix else architecture.prefixes)
-        tensors |= {prefix + name: tensor for name, tensor in named.items()}
-    g = Graph(tensors, str(files.weights[0][1]))
-    ids, mask = g.input("input_ids", ["batch", "length"]), g.input("attention_mask", ["batch", "length"])
-    pooled = mask if spec.pools_prompt else g.input(POOLING_MASK, ["batch", "length"])
-    if spec.task == "reranker" and spec.typed and getattr(config, "type_vocab_size", 0) > 1:
-        g.input(TYPES, ["batch", "length"])
-    x = architecture.build(g, config, ids, mask)
-    for step in head:
-        x = step.build(g, x, pooled)
-    g.output("vectors", x, ["batch", spec.dim])
-    return g.session(session_options(), PROVIDERS)
-
-
-def _ready_session(path: Path) -> ort.InferenceSession:
-    import onnxruntime as ort
-
-    try:
-        return ort.InferenceSession(str(path), session_options(), providers=PROVIDERS)
-    except Exception as error:  # onnxruntime's errors have no other base
-        raise ModelFileError(f"onnxruntime cannot load {path}: {error}") from error
 
 
 def _levels_to_caller() -> int:

@@ -8,14 +8,15 @@ busy where parallel matrix products of this size cannot. Weights exist once, wha
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from milvine._progress import progress
-from milvine.errors import InputError, InputTypeError, ModelError
+from milvine.errors import ModelError
+from milvine.local.options import check_count
 from milvine.local.tokenizer import Tokens
 from milvine.types import DenseMatrix
 
@@ -34,20 +35,6 @@ def default_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def check_count(name: str, value: int, least: int = 1, most: int | None = None) -> None:
-    """Refuse what is no whole number from `least` to `most`.
-
-    Raises:
-        InputTypeError: `value` is no integer.
-        InputError: It is out of range.
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputTypeError(f"{name} must be a whole number, not {type(value).__name__} ({value!r})")
-    if value < least or (most is not None and value > most):
-        allowed = f"at least {least}" if most is None else f"from {least} to {most}"
-        raise InputError(f"{name} must be {allowed}, not {value}")
-
-
 def session_options() -> ort.SessionOptions:
     """Options of a session that runs one batch on the calling thread."""
     import onnxruntime as ort
@@ -59,23 +46,36 @@ def session_options() -> ort.SessionOptions:
     return options
 
 
+Arrays = dict[str, np.ndarray[Any, Any]]
+Store = Callable[[list[int], list[Tokens], Arrays], None]
+"""Takes what a batch gave: the positions of its texts, their tokens, and by name the outputs, float32, of shape
+`(batch, width)` or, one row a token, `(batch, length, width)`."""
+
+
 class Engine:
     """Runs token sequences through a session.
 
     Args:
         session: An onnxruntime session with the inputs `input_ids`, `attention_mask` and, if it wants them,
-            `token_type_ids` and `pooling_mask`, whose first output has one row a sequence.
+            `token_type_ids` and `pooling_mask`.
+        widths: The outputs that are wanted, and the dimensions of a row of each. Where one is wanted and the session
+            has none of its name, its first output is meant.
         batch_tokens: Tokens a batch may have, padding included; 1 runs every sequence alone.
         threads: Batches that run at once; by default the number of processors.
 
     Raises:
         InputTypeError: `batch_tokens` or `threads` is no integer.
         InputError: `batch_tokens` or `threads` is less than 1.
-        ModelError: The session wants other inputs.
+        ModelError: The session wants other inputs, or lacks an output.
     """
 
     def __init__(
-        self, session: ort.InferenceSession, *, batch_tokens: int = BATCH_TOKENS, threads: int | None = None
+        self,
+        session: ort.InferenceSession,
+        widths: Mapping[str, int],
+        *,
+        batch_tokens: int = BATCH_TOKENS,
+        threads: int | None = None,
     ) -> None:
         self.threads = default_threads() if threads is None else threads
         check_count("batch_tokens", batch_tokens)
@@ -88,31 +88,39 @@ class Engine:
                 f"the model's inputs are {', '.join(sorted(self._inputs))};"
                 f" they must be {INPUTS[0]}, {INPUTS[1]} and perhaps {INPUTS[2]}"
             )
+        self._widths = dict(widths)
+        outputs = [value.name for value in session.get_outputs()]
+        self._outputs = outputs[:1] if len(widths) == 1 and outputs and not set(widths) & set(outputs) else list(widths)
+        if not set(self._outputs) <= set(outputs):
+            raise ModelError(f"the model's outputs are {', '.join(outputs)}; {', '.join(widths)} are wanted")
 
     def run(
         self,
         texts: Sequence[str],
         tokenize: Callable[[Sequence[str]], list[Tokens]],
-        width: int,
         *,
         description: str = "Encoding",
         show_progress: bool | None = None,
     ) -> DenseMatrix:
-        """One row of float32 a text, in the texts' order; shape `(len(texts), width)`.
+        """One row of the first output a text, in the texts' order; float32 of shape `(len(texts), width)`.
 
         Raises:
             ModelError: The model fails, or gives NaN, infinity or rows of another width.
         """
+        name, width = next(iter(self._widths.items()))
         rows = np.empty((len(texts), width), dtype=np.float32)
-        self.each(texts, tokenize, width, rows.__setitem__, description=description, show_progress=show_progress)
+
+        def store(positions: list[int], _: list[Tokens], outputs: Arrays) -> None:
+            rows[positions] = outputs[name]
+
+        self.each(texts, tokenize, store, description=description, show_progress=show_progress)
         return rows
 
     def each(
         self,
         texts: Sequence[str],
         tokenize: Callable[[Sequence[str]], list[Tokens]],
-        width: int,
-        store: Callable[[list[int], DenseMatrix], None],
+        store: Store,
         *,
         description: str = "Encoding",
         show_progress: bool | None = None,
@@ -122,8 +130,7 @@ class Engine:
         Args:
             texts: The texts.
             tokenize: Makes tokens of them.
-            width: Dimensions of a row.
-            store: Called with the positions of a batch's texts and their rows; from several threads.
+            store: Called with what each batch gave; from several threads.
             description: What the bar says.
             show_progress: Show a bar; by default on a terminal only.
 
@@ -131,7 +138,8 @@ class Engine:
             ModelError: The model fails, or gives NaN, infinity or rows of another width.
         """
         if len(texts) == 1:
-            store([0], self._batch(tokenize(texts), width))
+            tokens = tokenize(texts)
+            store([0], tokens, self._batch(tokens))
             return
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="milvine")
         try:
@@ -141,9 +149,7 @@ class Engine:
                     tokens = tokenize(texts[start : start + WINDOW])  # while the window before this one still runs
                     for done in running:
                         advance(done.result())
-                    running = [
-                        pool.submit(self._store, store, width, start, tokens, batch) for batch in self._batches(tokens)
-                    ]
+                    running = [pool.submit(self._store, store, start, tokens, batch) for batch in self._batches(tokens)]
                 for done in running:
                     advance(done.result())
         finally:
@@ -161,18 +167,12 @@ class Engine:
         if batch:
             yield batch
 
-    def _store(
-        self,
-        store: Callable[[list[int], DenseMatrix], None],
-        width: int,
-        start: int,
-        tokens: Sequence[Tokens],
-        batch: list[int],
-    ) -> int:
-        store([start + position for position in batch], self._batch([tokens[at] for at in batch], width))
+    def _store(self, store: Store, start: int, tokens: Sequence[Tokens], batch: list[int]) -> int:
+        of_batch = [tokens[at] for at in batch]
+        store([start + position for position in batch], of_batch, self._batch(of_batch))
         return len(batch)
 
-    def _batch(self, tokens: Sequence[Tokens], width: int) -> DenseMatrix:
+    def _batch(self, tokens: Sequence[Tokens]) -> Arrays:
         shape = (len(tokens), max(map(len, tokens)))
         feed = {name: np.zeros(shape, dtype=np.int64) for name in self._inputs}
         for row, sequence in enumerate(tokens):
@@ -183,11 +183,18 @@ class Engine:
             if POOLING_MASK in feed:
                 feed[POOLING_MASK][row, sequence.unpooled : len(sequence)] = 1
         try:
-            output: np.ndarray[Any, Any] = self._session.run(None, feed)[0]
+            outputs = self._session.run(self._outputs, feed)
         except Exception as error:  # onnxruntime's errors have no other base
             raise ModelError(f"the model fails on {shape[0]} texts of up to {shape[1]} tokens: {error}") from error
-        if output.shape != (len(tokens), width):
-            raise ModelError(f"the model gave an output of shape {output.shape}, not {(len(tokens), width)}")
-        if not np.isfinite(output).all():
-            raise ModelError("the model gave NaN or infinity; its weights are damaged, or a text overflows them")
-        return np.ascontiguousarray(output, dtype=np.float32)
+        return {
+            name: _checked(output, shape, width)
+            for (name, width), output in zip(self._widths.items(), outputs, strict=True)
+        }
+
+
+def _checked(output: np.ndarray[Any, Any], shape: tuple[int, int], width: int) -> np.ndarray[Any, Any]:
+    if output.shape not in ((shape[0], width), (*shape, width)):
+        raise ModelError(f"the model gave an output of shape {output.shape}, not {(shape[0], width)}")
+    if not np.isfinite(output).all():
+        raise ModelError("the model gave NaN or infinity; its weights are damaged, or a text overflows them")
+    return np.ascontiguousarray(output, dtype=np.float32)

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from milvine.errors import ModelFileError
 from milvine.local.architectures import find_architecture
 from milvine.local.architectures.base import Config, check, check_switches
-from milvine.local.heads import ACTIVATIONS, POOLINGS, LayerNorm, Linear, Normalize, Pooling, Step
-from milvine.local.spec import ModelFiles, ModelSpec
+from milvine.local.heads import ACTIVATIONS, POOLINGS, LayerNorm, Linear, Normalize, Pooling, Step, width_of
+from milvine.local.spec import Heads, ModelFiles, ModelSpec
 from milvine.local.task_heads import classifier_head, language_head
 from milvine.local.weights import WEIGHTS_FILES
 
@@ -89,10 +89,7 @@ def read_folder(folder: Path, task: str) -> ModelSpec:
     path = root / "config.json"
     raw = read_json(path, dict)
     config = find_architecture(raw, str(path)).read(raw, str(path))
-    head, extra = _HEADS[task](modules, raw, config)
-    dim = config.hidden_size
-    for step in head:
-        dim = step.width(dim)
+    heads, extra = _HEADS[task](modules, raw, config)
     tokenizer = _optional(root / "tokenizer_config.json")
     prompts = folder / "config_sentence_transformers.json"
     query, document = _prompts(prompts)
@@ -102,10 +99,10 @@ def read_folder(folder: Path, task: str) -> ModelSpec:
         name=folder.resolve().name,
         folder=folder.resolve(),
         task=task,
-        dim=dim,
+        dims={name: width_of(head, config.hidden_size) for name, head in heads.items()},
         max_length=_max_length(tokenizer, settings, raw, config.max_tokens),
         limit=config.max_tokens,
-        head=head,
+        heads=heads,
         pools_prompt=all(module.config.get("include_prompt", True) for module in modules),
         query_prompt=query,
         document_prompt=document,
@@ -176,13 +173,13 @@ def _modules(folder: Path) -> list[_Module]:
     return modules
 
 
-Head = tuple[tuple[Step, ...], list[tuple[str, Path]]]
-"""Steps, and the checkpoints of those that have one, each with what stands before its names."""
+Found = tuple[Heads, list[tuple[str, Path]]]
+"""Heads, and the checkpoints of those steps that have one, each with what stands before its names."""
 
 
-def _dense_head(modules: list[_Module], raw: Mapping[str, Any], config: Config) -> Head:  # noqa: ARG001
+def _dense_head(modules: list[_Module], raw: Mapping[str, Any], config: Config) -> Found:  # noqa: ARG001
     if modules[0].is_alone:
-        return (Pooling(("mean",)),), []
+        return {"dense": (Pooling(("mean",)),)}, []
     head: list[Step] = []
     checkpoints: list[tuple[str, Path]] = []
     width = config.hidden_size
@@ -195,13 +192,13 @@ def _dense_head(modules: list[_Module], raw: Mapping[str, Any], config: Config) 
         if isinstance(step, (Linear, LayerNorm)):
             checkpoints.append((f"{module.place}/", weights_file(module.path)))
     check(str(modules[0].path), (bool(head), "modules.json has no pooling, so it is of no dense model"))
-    return tuple(head), checkpoints
+    return {"dense": tuple(head)}, checkpoints
 
 
-def _sparse_head(modules: list[_Module], raw: Mapping[str, Any], config: Config) -> Head:
+def _sparse_head(modules: list[_Module], raw: Mapping[str, Any], config: Config) -> Found:
     source = str(modules[0].path / "config.json")
     if modules[0].is_alone:
-        return language_head(raw, config, source), []
+        return {"sparse": language_head(raw, config, source)}, []
     chain = ", ".join(module.kind for module in modules)
     is_splade = [module.kind for module in modules[1:]] == ["SpladePooling"]
     check(str(modules[0].path), (is_splade, f"a chain of {chain} is of no sparse model; one has a SpladePooling"))
@@ -210,18 +207,18 @@ def _sparse_head(modules: list[_Module], raw: Mapping[str, Any], config: Config)
     activation = pooling.config.get("activation_function", "relu")
     known = ("relu", "log1p_relu")
     check(pooling.source, (activation in known, f"activation_function is {activation!r}; known are {', '.join(known)}"))
-    return language_head(raw, config, source, twice=activation == "log1p_relu"), []
+    return {"sparse": language_head(raw, config, source, twice=activation == "log1p_relu")}, []
 
 
-def _reranker_head(modules: list[_Module], raw: Mapping[str, Any], config: Config) -> Head:
+def _reranker_head(modules: list[_Module], raw: Mapping[str, Any], config: Config) -> Found:
     chain = ", ".join(module.kind for module in modules)
     check(
         str(modules[0].path), (len(modules) == 1, f"a chain of {chain} is of no reranker; one has a Transformer alone")
     )
-    return classifier_head(raw, config, str(modules[0].path / "config.json")), []
+    return {"logits": classifier_head(raw, config, str(modules[0].path / "config.json"))}, []
 
 
-_HEADS: dict[str, Callable[[list[_Module], Mapping[str, Any], Config], Head]] = {
+_HEADS: dict[str, Callable[[list[_Module], Mapping[str, Any], Config], Found]] = {
     "dense": _dense_head,
     "sparse": _sparse_head,
     "reranker": _reranker_head,

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import onnx
     import onnxruntime as ort
 
+    from milvine.local.devices import Provider
+
 OPSET = 20  # the first that has Gelu; onnxruntime runs it since 1.17
 IR_VERSION = 9
 
@@ -27,9 +29,13 @@ class Graph:
     Args:
         weights: The checkpoint: name to array of a floating-point type, run as float32.
         source: What errors call the checkpoint: its path.
+        quantize: As in `LocalOptions`.
     """
 
-    def __init__(self, weights: Mapping[str, npt.NDArray[Any]], source: str = "the checkpoint") -> None:
+    def __init__(
+        self, weights: Mapping[str, npt.NDArray[Any]], source: str = "the checkpoint", *, quantize: str | None = None
+    ) -> None:
+        self._quantize = quantize
         self._weights = weights
         self._source = source
         self._used: dict[str, npt.NDArray[Any]] = {}
@@ -130,7 +136,7 @@ class Graph:
             parameters.append(self.weight(f"{name}.bias", (size,)))
         return self.op("LayerNormalization", x, *parameters, epsilon=epsilon)
 
-    def session(self, options: ort.SessionOptions, providers: Sequence[str]) -> ort.InferenceSession:
+    def session(self, options: ort.SessionOptions, providers: Sequence[Provider]) -> ort.InferenceSession:
         """An onnxruntime session that runs the graph.
 
         Raises:

@@ -5,6 +5,7 @@ A head is a tuple of steps. Each is data, and adds itself to a graph.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,6 +38,13 @@ class Step(Protocol):
         Returns:
             float32 of shape `(batch, width)`.
         """
+
+
+def width_of(head: Sequence[Step], hidden: int) -> int:
+    """Dimensions of what a chain of steps gives for states of `hidden` dimensions."""
+    for step in head:
+        hidden = step.width(hidden)
+    return hidden
 
 
 @dataclass(frozen=True)

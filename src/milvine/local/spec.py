@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,17 +38,24 @@ class ModelFiles:
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
+OUTPUTS = {"dense": "dense", "sparse": "sparse", "reranker": "logits"}
+"""What the output of a model with one output is called, by its task."""
+
+Heads = Mapping[str, tuple[Step, ...]]
+"""What is made of the hidden states: for each output, by its name, the steps that lead to it."""
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """A model, and how its texts are treated.
 
     Attributes:
         name: What it is called: a row's name, or a folder's.
-        task: `"dense"`, `"sparse"` or `"reranker"`.
-        dim: Dimensions of a vector; 1 for a reranker.
+        task: What it is used for; see `milvine.local.catalogue.TASKS`.
+        dims: The dimensions of each output, by its name; 1 for a reranker's logits.
         max_length: The longest input in tokens, by default.
         limit: The longest that may be asked for; `None` where there is no end.
-        head: What is made of the hidden states; `None` where `config.json` decides it.
+        heads: What is made of the hidden states; `None` where `config.json` decides it.
         pools_prompt: Whether a prompt's tokens take part in pooling.
         query_prompt: What is put before a query.
         document_prompt: What is put before a document.
@@ -62,10 +70,10 @@ class ModelSpec:
 
     name: str
     task: str
-    dim: int
+    dims: Mapping[str, int]
     max_length: int
     limit: int | None
-    head: tuple[Step, ...] | None
+    heads: Heads | None
     pools_prompt: bool = True
     query_prompt: str = ""
     document_prompt: str = ""
@@ -78,18 +86,24 @@ class ModelSpec:
     files: ModelFiles | None = None
 
     @property
+    def dim(self) -> int:
+        """The dimensions of the first output."""
+        return next(iter(self.dims.values()))
+
+    @property
     def revision(self) -> str | None:
         """The pinned commit of the model's repository, if it has one."""
         return self.row.revision if self.row else None
 
     @property
     def pooling(self) -> str | None:
-        """The head in words, such as `"mean"` or `"cls+max, 256 Tanh, normalize"`; `None` where config decides it."""
+        """The first output's head in words, such as `"mean, normalize"`; `None` where `config.json` decides it."""
         if self.row:
             return self.row.pooling
-        if self.head is None:
+        if self.heads is None:
             return None
-        return ", ".join([*map(str, self.head), *([] if self.pools_prompt else ["without the prompt"])])
+        head = next(iter(self.heads.values()))
+        return ", ".join([*map(str, head), *([] if self.pools_prompt else ["without the prompt"])])
 
 
 def spec_of_row(row: ModelRow) -> ModelSpec:
@@ -97,10 +111,10 @@ def spec_of_row(row: ModelRow) -> ModelSpec:
     return ModelSpec(
         name=row.name,
         task=row.task,
-        dim=row.dim or 1,
+        dims={OUTPUTS[row.task]: row.dim or 1},
         max_length=row.max_length,
         limit=row.max_length,
-        head=(Pooling((row.pooling,)),) if row.pooling else None,
+        heads={OUTPUTS[row.task]: (Pooling((row.pooling,)),)} if row.pooling else None,
         query_prompt=row.query_prefix,
         document_prompt=row.document_prefix,
         quantization=row.quantization,

@@ -26,13 +26,13 @@ class Tokens:
     Attributes:
         ids: Token ids.
         type_ids: Their types.
-        cut: Whether it was too long and lost its end.
+        lost: How many tokens it had too many, and lost; of a text of which only the head was tokenized, an estimate.
         unpooled: How many tokens at its head take no part in pooling.
     """
 
     ids: list[int]
     type_ids: list[int]
-    cut: bool = False
+    lost: int = 0
     unpooled: int = 0
 
     def __len__(self) -> int:
@@ -80,7 +80,15 @@ class TextTokenizer:
             InputError: A text holds half of a surrogate pair.
         """
         room = self.max_length - (len(self._one) - 1)
-        return [_join(self._one, [ids[:room]], len(ids) > room) for ids in self._ids(texts)]
+        return [_join(self._one, [ids[:room]], max(0, len(ids) + beyond - room)) for ids, beyond in self._ids(texts)]
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has in full, special ones included.
+
+        Raises:
+            InputError: A text holds half of a surrogate pair.
+        """
+        return [len(ids) + len(self._one) - 1 for ids in self._encode(list(texts))]
 
     def prompt_length(self, prompt: str) -> int:
         """How many tokens stand at the head of every text that begins with `prompt`, special ones included.
@@ -102,25 +110,30 @@ class TextTokenizer:
             InputError: A text holds half of a surrogate pair.
         """
         room = self.max_length - (len(self._two) - 2)
-        (one,) = self._ids([first])
+        ((one, beyond_one),) = self._ids([first])
         pairs = []
-        for two in self._ids(seconds):
+        for two, beyond_two in self._ids(seconds):
             kept_one, kept_two = _share(len(one), len(two), room)
-            pairs.append(_join(self._two, [one[:kept_one], two[:kept_two]], len(one) + len(two) > room))
+            lost = max(0, len(one) + beyond_one + len(two) + beyond_two - room)
+            pairs.append(_join(self._two, [one[:kept_one], two[:kept_two]], lost))
         return pairs
 
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Each text's tokens, without special ones: all of them, or more than `max_length`."""
+    def _ids(self, texts: Sequence[str]) -> list[tuple[list[int], int]]:
+        """Each text's tokens, without special ones: all, or more than `max_length` and about how many follow."""
         heads = [_head(text, HEAD * self.max_length) for text in texts]
-        found = self._encode(heads)
-        for at, (text, head) in enumerate(zip(texts, heads, strict=True)):
-            if len(head) < len(text) and len(found[at]) <= self.max_length:
-                (found[at],) = self._encode([text])
+        found = []
+        for text, head, ids in zip(texts, heads, self._encode(heads), strict=True):
+            if len(head) == len(text):
+                found.append((ids, 0))
+            elif len(ids) > self.max_length:
+                found.append((ids, round((len(text) - len(head)) * len(ids) / len(head))))
+            else:
+                found.append((self._encode([text])[0], 0))
         return found
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         for text in texts:
-            _check_unicode(text)  # some releases of tokenizers refuse it with a bare TypeError, some replace it
+            check_unicode(text)  # some releases of tokenizers refuse it with a bare TypeError, some replace it
         return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
 
@@ -133,14 +146,14 @@ def _layout(encoding: Encoding) -> list[tuple[int | None, int, int]]:
     return layout
 
 
-def _join(layout: list[tuple[int | None, int, int]], texts: list[list[int]], cut: bool) -> Tokens:
+def _join(layout: list[tuple[int | None, int, int]], texts: list[list[int]], lost: int) -> Tokens:
     ids: list[int] = []
     type_ids: list[int] = []
     for text, special, type_id in layout:
         part = [special] if text is None else texts[text]
         ids += part
         type_ids += [type_id] * len(part)
-    return Tokens(ids, type_ids, cut)
+    return Tokens(ids, type_ids, lost)
 
 
 def _share(first: int, second: int, room: int) -> tuple[int, int]:
@@ -157,7 +170,12 @@ def _head(text: str, limit: int) -> str:
     return text[: end.start()] if end else text
 
 
-def _check_unicode(text: str) -> None:
+def check_unicode(text: str) -> None:
+    """Refuse a text that no encoding can write.
+
+    Raises:
+        InputError: It holds half of a surrogate pair.
+    """
     try:
         text.encode()
     except UnicodeEncodeError as error:

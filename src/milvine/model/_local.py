@@ -1,34 +1,133 @@
-"""What the functions over local models share: their checks, and the identity of a model."""
+"""What the functions over local models share: their options, their checks, and the identity of a model."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from milvine.errors import InputError, ModelFileError, ModelUnavailableError
+from milvine._texts import as_text, as_texts
+from milvine.errors import ModelFileError, ModelUnavailableError
+from milvine.local.devices import check_device
+from milvine.local.options import LocalOptions, check_options
+from milvine.model.base import BaseEmbeddingFunction, Vectors
+from milvine.types import Truncation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from typing_extensions import Self, Unpack
+
     from milvine.local.encoder import LocalModel
 
 
-def check_device(device: str, batch_size: int) -> None:
-    """Refuse what the local models do not do.
+def local_model(name: str | Path, task: str, device: str | None, batch_size: int, options: LocalOptions) -> LocalModel:
+    """A model on this machine, with the arguments that all functions over one have.
 
     Raises:
-        InputTypeError: `batch_size` is no integer.
-        InputError: `device` is not the CPU, or `batch_size` is less than 1.
+        MilvineError: As `LocalModel`; and `InputTypeError` for an option that there is not.
     """
-    from milvine.local.engine import check_count
+    from milvine.local.encoder import LocalModel
 
-    if device not in ("cpu", ""):
-        raise InputError(f'device must be "cpu", not {device!r}: this version of milvine runs on the CPU alone')
-    check_count("batch_size", batch_size)
+    check_device(device, batch_size)
+    check_options(options)
+    return LocalModel(name, task, device=device, **options)
+
+
+class LocalEmbeddingFunction(BaseEmbeddingFunction[Vectors]):
+    """An embedding function over a model on this machine.
+
+    A subclass says its task and which of its arguments are settings: those that change vectors, and that it keeps as
+    attributes of the same names.
+    """
+
+    TASK: ClassVar[str]
+    SETTINGS: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        model_name: str | Path,
+        batch_size: int,
+        query_instruction: str,
+        doc_instruction: str,
+        device: str | None,
+        **options: Unpack[LocalOptions],
+    ) -> None:
+        self._model = local_model(model_name, self.TASK, device, batch_size, options)
+        spec = self._model.spec
+        self.model_name = spec.name
+        self.query_instruction = as_text(query_instruction, "query_instruction") or spec.query_prompt
+        self.doc_instruction = as_text(doc_instruction, "doc_instruction") or spec.document_prompt
+
+    @property
+    def dim(self) -> Any:
+        """The number of dimensions of a vector."""
+        return self._model.dim
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer, a `tokenizers.Tokenizer` that neither cuts nor pads."""
+        return self._model.tokenizer.tokenizer
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of a text that are read, special tokens included."""
+        return self._model.max_length
+
+    @property
+    def truncation(self) -> Truncation:
+        """How many texts were longer than `max_length` since this function was made, and how many tokens they lost."""
+        return self._model.truncation
+
+    def count_tokens(self, documents: Iterable[str]) -> list[int]:
+        """How many tokens each document has, special ones and the instruction's included.
+
+        Those above `max_length` are not read.
+
+        Raises:
+            InputTypeError: `documents` is a bare string, or holds something that is no string.
+        """
+        return self._model.count_tokens(as_texts(documents, "documents"), prompt=self.doc_instruction)
+
+    def identity(self) -> dict[str, Any]:
+        """The model's name, revision and fingerprint, and every option that changes its vectors.
+
+        For the model of a folder, the weights are read to make the fingerprint, and the folder is named; where it lies
+        changes no vector.
+        """
+        return {
+            "function": type(self).__name__,
+            **identity_of(self._model),
+            "dim": self.dim,
+            "max_length": self.max_length,
+            "query_instruction": self.query_instruction,
+            "doc_instruction": self.doc_instruction,
+            **{name: getattr(self, name) for name in self.SETTINGS},
+        }
+
+    @classmethod
+    def from_identity(cls, identity: dict[str, Any]) -> Self:
+        """The function that has this identity.
+
+        Raises:
+            UnknownModelError: This milvine's catalogue has no such model.
+            ModelUnavailableError: The model's folder is gone.
+            ModelFileError: The folder holds another model now.
+        """
+        settings = ("query_instruction", "doc_instruction", "max_length", "quantize", *cls.SETTINGS)
+        made = cls(name_in(identity), **{name: identity[name] for name in settings if name in identity})
+        check_fingerprint(made._model, identity)
+        return made
 
 
 def identity_of(model: LocalModel) -> dict[str, Any]:
-    """A model's name, revision and fingerprint; and where it lies, if it is a folder's."""
+    """A model's name, revision and fingerprint, how it is run, and where it lies, if it is a folder's."""
     spec = model.spec
-    identity = {"model": spec.name, "revision": spec.revision, "fingerprint": model.fingerprint}
+    identity = {
+        "model": spec.name,
+        "revision": spec.revision,
+        "fingerprint": model.fingerprint,
+        "quantize": model.quantize,
+    }
     return identity | ({"folder": str(spec.folder)} if spec.folder else {})
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from milvine._texts import as_text, as_texts
 from milvine.errors import InputError, InputTypeError
+from milvine.local.options import check_count
 from milvine.types import RerankResult
 
 __all__ = ["BaseEmbeddingFunction", "BaseRerankFunction", "RerankResult"]
@@ -59,12 +61,47 @@ class BaseEmbeddingFunction(ABC, Generic[Vectors]):
         """The vectors of texts that are neither queries nor documents: encoded as documents are."""
         return self._encode_documents(as_texts(texts))
 
+    def iter_documents(self, documents: Iterable[str], batch_size: int = 4096) -> Iterator[Any]:
+        """The vectors of texts that are to be found, one after the other, however many texts there are.
+
+        Texts are taken from `documents` as their turn comes, so neither they nor their vectors are ever all in memory.
+
+        Args:
+            documents: Any iterable of strings, such as a generator.
+            batch_size: Texts that are held and encoded together; one that comes twice among them is computed once.
+
+        Yields:
+            What `encode_documents` gives for one text: an array; a `csr_array` of one row; or, of a function with
+            several outputs, a dict of them.
+
+        Raises:
+            InputTypeError: `documents` is a bare string, or holds something that is no string.
+            InputError: `batch_size` is less than 1.
+        """
+        check_count("batch_size", batch_size)
+        if isinstance(documents, str):
+            as_texts(documents, "documents")
+        return self._iter(iter(documents), batch_size)
+
+    def _iter(self, documents: Iterator[str], batch_size: int) -> Iterator[Any]:
+        while texts := list(islice(documents, batch_size)):
+            yield from one_by_one(self.encode_documents(texts))
+
     def identity(self) -> dict[str, Any]:
         """What must be equal for two functions' vectors to be comparable, as JSON; it never holds a key.
 
         A collection stores this and refuses to be opened with a function whose identity differs.
         """
         return {"function": type(self).__name__, "dim": self.dim}
+
+
+def one_by_one(vectors: Any) -> Iterator[Any]:
+    """The vectors of several texts as those of each: of a dict of them, dicts; of a sparse matrix, its rows."""
+    if isinstance(vectors, dict):
+        return (dict(zip(vectors, each, strict=True)) for each in zip(*map(one_by_one, vectors.values()), strict=True))
+    if isinstance(vectors, list):
+        return iter(vectors)
+    return (vectors[row : row + 1] for row in range(vectors.shape[0]))
 
 
 class BaseRerankFunction(ABC):

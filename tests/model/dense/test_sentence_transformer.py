@@ -20,6 +20,7 @@ from milvine.errors import InputError, InputTypeError, ModelFileError, Truncatio
 from milvine.local.catalogue import find
 from milvine.local.files import fetch_model
 from milvine.model.dense import SentenceTransformerEmbeddingFunction
+from milvine.types import Truncation
 from varied_texts import TEXTS
 
 GOLDEN = Path(__file__).parents[2] / "data" / "minilm_golden.npy"
@@ -107,6 +108,61 @@ def test_any_iterable_of_strings_is_taken_and_nothing_gives_nothing(ef: Sentence
     assert ef([]) == ef.encode_queries(iter(())) == ef.encode_documents(()) == []
 
 
+def test_documents_come_out_one_by_one_as_they_go_in(ef: SentenceTransformerEmbeddingFunction) -> None:
+    taken = []
+
+    def texts() -> Any:
+        for number in range(25):
+            taken.append(number)
+            yield f"text number {number}"
+
+    made = ef.iter_documents(texts(), batch_size=10)
+    assert taken == []
+    first = next(made)
+    assert taken == list(range(10))
+    rest = list(made)
+    expected = ef.encode_documents([f"text number {number}" for number in range(25)])
+    np.testing.assert_allclose([first, *rest], expected, atol=1e-6)
+    for wrong, error in (("bare", InputTypeError), ([1], InputTypeError)):
+        with pytest.raises(error, match="must be a"):
+            list(ef.iter_documents(wrong))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="batch_size must be at least 1"):
+        ef.iter_documents([], batch_size=0)
+
+
+def test_vectors_of_other_types_are_made_of_the_same_vectors(ef: SentenceTransformerEmbeddingFunction) -> None:
+    full = np.stack(ef(TEXTS[:3]))
+    made = {
+        output: SentenceTransformerEmbeddingFunction(truncate_dim=64, output=output)
+        for output in ("float32", "float16", "int8", "binary")
+    }
+    cut = full[:, :64] / np.linalg.norm(full[:, :64], axis=1, keepdims=True)
+    np.testing.assert_allclose(made["float32"](TEXTS[:3]), cut, atol=1e-6)
+    np.testing.assert_allclose(made["float16"](TEXTS[:3]), cut, atol=1e-3)
+    scaled = cut * 127 / np.abs(cut).max(axis=1, keepdims=True)
+    assert np.abs(np.stack(made["int8"](TEXTS[:3])) - scaled).max() < 0.501
+    np.testing.assert_array_equal(made["binary"](TEXTS[:3]), np.packbits(full[:, :64] > 0, axis=1))
+    assert {output: ef.dim for output, ef in made.items()} == dict.fromkeys(made, 64)
+    assert {output: ef.encode_queries(["a"])[0].dtype.name for output, ef in made.items()} == {
+        "float32": "float32",
+        "float16": "float16",
+        "int8": "int8",
+        "binary": "uint8",
+    }
+
+
+def test_what_was_lost_of_long_texts_can_be_asked() -> None:
+    ef = SentenceTransformerEmbeddingFunction(max_length=8)
+    assert ef.truncation == Truncation(0, 0)
+    with pytest.warns(TruncationWarning, match="1 of 2 texts are longer than the 8 tokens .* about 4 tokens"):
+        ef.encode_documents(["one two three four five six seven eight nine ten", "short"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it is said once
+        ef.encode_queries(["one two three four five six seven eight"])
+    assert ef.truncation == Truncation(2, 6)
+    assert ef.count_tokens(["one two three four five six seven eight nine ten", ""]) == [12, 2]
+
+
 @pytest.mark.parametrize("texts", ["bare", b"bytes", None, 3, [1, 2], ["a", None], [["a"]], [b"a"], {"a": "b"}])
 def test_what_is_no_list_of_strings_is_refused(ef: SentenceTransformerEmbeddingFunction, texts: Any) -> None:
     for encode in (ef, ef.encode_documents, ef.encode_queries):
@@ -125,7 +181,14 @@ def test_half_a_surrogate_pair_is_refused(ef: SentenceTransformerEmbeddingFuncti
         ({"model_name": "no-such-model"}, UnknownModelError, "no model 'no-such-model'"),
         ({"model_name": "ms-marco-MiniLM-L-12-v2"}, InputError, "is a reranker model; a dense model is needed here"),
         ({"model_name": None}, InputTypeError, "a model's name must be one string"),
-        ({"device": "cuda:0"}, InputError, "device must be \"cpu\", not 'cuda:0'"),
+        ({"device": "gpu"}, InputError, 'device must be "cpu", "cuda" or .* not \'gpu\''),
+        ({"device": 0}, InputTypeError, "device must be a string"),
+        ({"quantize": "int4"}, InputError, "quantize must be 'int8' or None, not 'int4'"),
+        ({"truncate_dim": 385}, InputError, "truncate_dim must be from 1 to 384, not 385"),
+        ({"truncate_dim": 0}, InputError, "truncate_dim must be from 1 to 384, not 0"),
+        ({"truncate_dim": 100, "output": "binary"}, InputError, "100 is no multiple of 8"),
+        ({"output": "int4"}, InputError, "output must be one of float32, float16, int8, binary, not 'int4'"),
+        ({"cache_dir": "x"}, InputTypeError, "there is no option 'cache_dir' for a local model; there are folder,"),
         ({"batch_size": 0}, InputError, "batch_size must be at least 1, not 0"),
         ({"batch_size": "32"}, InputTypeError, "batch_size must be a whole number, not str"),
         ({"max_length": 257}, InputError, "max_length must be from 3 to 256, not 257"),
@@ -236,7 +299,13 @@ except KeyboardInterrupt:
 
 def test_the_identity_names_what_changes_vectors_and_makes_the_function_again() -> None:
     made = SentenceTransformerEmbeddingFunction(
-        "sentence-transformers/all-MiniLM-L6-v2", query_instruction="q: ", max_length=99, normalize_embeddings=False
+        "sentence-transformers/all-MiniLM-L6-v2",
+        query_instruction="q: ",
+        max_length=99,
+        normalize_embeddings=False,
+        truncate_dim=64,
+        output="int8",
+        quantize="int8",
     )
     identity = json.loads(json.dumps(made.identity()))
     assert identity == {
@@ -244,10 +313,13 @@ def test_the_identity_names_what_changes_vectors_and_makes_the_function_again() 
         "model": "all-MiniLM-L6-v2",
         "revision": "1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
         "fingerprint": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        "dim": 384,
+        "dim": 64,
         "pooling": "mean",
         "max_length": 99,
         "normalize_embeddings": False,
+        "truncate_dim": 64,
+        "output": "int8",
+        "quantize": "int8",
         "query_instruction": "q: ",
         "doc_instruction": "",
     }

@@ -163,7 +163,7 @@ def test_bad_input_is_refused(
     [
         ({"model_name": "no-such-model"}, UnknownModelError, "no model 'no-such-model'"),
         ({"model_name": "all-MiniLM-L6-v2"}, InputError, "is a dense model; a reranker model is needed here"),
-        ({"device": "cuda"}, InputError, "device must be"),
+        ({"device": "tpu"}, InputError, "device must be"),
         ({"batch_size": 0}, InputError, "batch_size must be at least 1"),
         ({"max_length": 513}, InputError, "max_length must be from 5 to 512, not 513"),
         ({"max_length": 4}, InputError, "max_length must be from 5 to 512, not 4"),

@@ -121,7 +121,7 @@ def test_the_identity_makes_the_function_again(tmp_path: Path) -> None:
         ({"model_name": "all-MiniLM-L6-v2"}, InputError, "is a dense model; a sparse model is needed here"),
         ({"k_tokens_query": 0}, InputError, "k_tokens_query must be at least 1, not 0"),
         ({"k_tokens_document": "5"}, InputTypeError, "k_tokens_document must be a whole number, not str"),
-        ({"device": "cuda"}, InputError, "device must be"),
+        ({"device": "tpu"}, InputError, "device must be"),
         ({"model_name": "splade-tiny", "max_length": 513}, InputError, "max_length must be from 3 to 512, not 513"),
     ],
 )

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from milvine.errors import InputError, InputTypeError, ModelFileError
-from milvine.model._local import check_device, identity_of
+from milvine.local.options import LocalOptions
+from milvine.model._local import identity_of, local_model
 from milvine.model.base import BaseRerankFunction, RerankResult
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 DEFAULT_MODEL = "ms-marco-MiniLM-L-12-v2"
 
@@ -29,17 +33,14 @@ class CrossEncoderRerankFunction(BaseRerankFunction):
     Args:
         model_name: A reranker of the catalogue; empty for the default; or the path of a folder that holds a classifier
             with one logit, in the layout of Sentence Transformers or of Hugging Face transformers.
-        device: `"cpu"`.
+        device: `"cpu"`, `"cuda"`, or `"cuda:1"` for the second CUDA device.
         batch_size: Taken for the sake of programs written for `pymilvus.model`; see `batch_tokens`.
         activation_fct: What is made of the model's logit: a function of one float, such as `sigmoid` of this module;
             by default, for a model of the catalogue, the logit itself, which for the default model is from about -11
             to 11; for a model of a folder, what Sentence Transformers makes of it: what the model's files name, else
             the sigmoid.
-        folder: Where the files of a model of the catalogue lie, if they are not to be looked for.
-        max_length: Tokens of a pair that are read; of a longer pair the longer text loses its end.
-        batch_tokens: Tokens that run together; by default each pair alone for a quantised model.
-        threads: Pairs or batches that run at once; by default the number of processors.
-        show_progress: Show a bar; by default on a terminal only.
+        **options: See `milvine.local.options.LocalOptions`. Of a pair longer than `max_length` the longer text loses
+            its end.
 
     Raises:
         UnknownModelError: The catalogue has no such model, and there is no such folder.
@@ -50,30 +51,14 @@ class CrossEncoderRerankFunction(BaseRerankFunction):
     def __init__(
         self,
         model_name: str | Path = "",
-        device: str = "",
+        device: str | None = "",
         batch_size: int = 32,
         activation_fct: Callable[[float], float] | None = None,
-        *,
-        folder: str | Path | None = None,
-        max_length: int | None = None,
-        batch_tokens: int | None = None,
-        threads: int | None = None,
-        show_progress: bool | None = None,
+        **options: Unpack[LocalOptions],
     ) -> None:
-        from milvine.local.encoder import LocalModel
-
-        check_device(device, batch_size)
         if activation_fct is not None and not callable(activation_fct):
             raise InputTypeError(f"activation_fct must be a function of one float, not {activation_fct!r}")
-        self._model = LocalModel(
-            model_name or DEFAULT_MODEL,
-            "reranker",
-            folder=folder,
-            max_length=max_length,
-            batch_tokens=batch_tokens,
-            threads=threads,
-            show_progress=show_progress,
-        )
+        self._model = local_model(model_name or DEFAULT_MODEL, "reranker", device, batch_size, options)
         self.model_name = self._model.spec.name
         if activation_fct is None and self._model.spec.activation is None:
             raise ModelFileError(

@@ -1,0 +1,98 @@
+"""A model's files made into a session: a graph built over a checkpoint, or a ready ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from milvine.errors import ModelFileError
+from milvine.local.architectures import find_architecture
+from milvine.local.architectures.base import TYPES
+from milvine.local.engine import POOLING_MASK, session_options
+from milvine.local.folder import read_json
+from milvine.local.graph import Graph
+from milvine.local.heads import width_of
+from milvine.local.spec import OUTPUTS, Heads, ModelFiles, ModelSpec
+from milvine.local.task_heads import TASK_HEADS
+from milvine.local.weights import encoder_names, read_weights
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnxruntime as ort
+
+    from milvine.local.devices import Provider
+
+
+def built_session(
+    spec: ModelSpec,
+    files: ModelFiles,
+    *,
+    max_length: int,
+    known: int,
+    providers: list[Provider],
+    quantize: str | None = None,
+) -> ort.InferenceSession:
+    """A session over a graph that is built from a checkpoint, with an output for each of the model's heads.
+
+    Args:
+        spec: The model.
+        files: Its files.
+        max_length: Tokens that a text may have.
+        known: How many tokens the tokenizer knows.
+        providers: What runs it.
+        quantize: As in `LocalOptions`.
+
+    Raises:
+        ModelFileError: The files contradict each other or the model, or cannot be read.
+    """
+    source = str(files.config)
+    raw = read_json(Path(source), dict)
+    architecture = find_architecture(raw, source)
+    config = architecture.read(raw, source)
+    heads: Heads = spec.heads or {OUTPUTS[spec.task]: TASK_HEADS[spec.task](raw, config, source)}
+    _check(spec, heads, config, source, max_length, known)
+    tensors: dict[str, npt.NDArray[Any]] = {}
+    for prefix, path in files.weights:
+        named = encoder_names(read_weights(path), () if prefix else architecture.prefixes)
+        tensors |= {prefix + name: tensor for name, tensor in named.items()}
+    g = Graph(tensors, str(files.weights[0][1]), quantize=quantize)
+    ids, mask = g.input("input_ids", ["batch", "length"]), g.input("attention_mask", ["batch", "length"])
+    pooled = mask if spec.pools_prompt else g.input(POOLING_MASK, ["batch", "length"])
+    if spec.task == "reranker" and spec.typed and getattr(config, "type_vocab_size", 0) > 1:
+        g.input(TYPES, ["batch", "length"])
+    states = architecture.build(g, config, ids, mask)
+    for name, head in heads.items():
+        x = states
+        for step in head:
+            x = step.build(g, x, pooled)
+        g.output(name, x, ["batch", spec.dims[name]])
+    return g.session(session_options(), providers)
+
+
+def ready_session(path: Path, providers: list[Provider]) -> ort.InferenceSession:
+    """A session over an ONNX file as it is.
+
+    Raises:
+        ModelFileError: onnxruntime cannot load it.
+    """
+    import onnxruntime as ort
+
+    try:
+        return ort.InferenceSession(str(path), session_options(), providers=providers)
+    except Exception as error:  # onnxruntime's errors have no other base
+        raise ModelFileError(f"onnxruntime cannot load {path}: {error}") from error
+
+
+def _check(spec: ModelSpec, heads: Heads, config: Any, source: str, max_length: int, known: int) -> None:
+    what = "vocab_size" if spec.task == "sparse" else "hidden_size"
+    dims = {name: width_of(head, config.hidden_size) for name, head in heads.items()}
+    for fits, problem in (
+        (dims == dict(spec.dims), f"{what} is {getattr(config, what)}, not {spec.dim}"),
+        (
+            config.max_tokens is None or config.max_tokens >= max_length,
+            f"a text may have {config.max_tokens} tokens, fewer than the {max_length} wanted",
+        ),
+        (config.vocab_size >= known, f"vocab_size is {config.vocab_size}, fewer than tokenizer.json's {known}"),
+    ):
+        if not fits:
+            raise ModelFileError(f"{source} contradicts {spec.name}: {problem}")

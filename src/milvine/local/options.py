@@ -1,0 +1,70 @@
+"""What every function over a local model may be told besides its own arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypedDict
+
+from milvine.errors import InputError, InputTypeError
+
+QUANTIZATIONS = ("int8",)
+
+
+class LocalOptions(TypedDict, total=False):
+    """Options of a local model, all by keyword and all optional.
+
+    Attributes:
+        folder: Where the files of a model of the catalogue lie, if they are not to be looked for.
+        revision: The commit, branch or tag of a model of the hub; by default the catalogue's, else `"main"`.
+        max_length: Tokens of a text that are read, special tokens included; by default, and for a model of the
+            catalogue at most, what the model was made for.
+        batch_tokens: Tokens that run together, padding included; small batches stay in the processor's cache.
+        threads: Batches that run at once; by default the number of processors.
+        quantize: `"int8"` to run the model's matrix products in 8 bits.
+        show_progress: Show a bar; by default on a terminal only.
+    """
+
+    folder: str | Path | None
+    revision: str | None
+    max_length: int | None
+    batch_tokens: int | None
+    threads: int | None
+    quantize: str | None
+    show_progress: bool | None
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse options that there are not.
+
+    Raises:
+        InputTypeError: A name is not one of `LocalOptions`.
+    """
+    known = LocalOptions.__annotations__
+    for name in options:
+        if name not in known:
+            raise InputTypeError(f"there is no option {name!r} for a local model; there are {', '.join(known)}")
+
+
+def check_count(name: str, value: int, least: int = 1, most: int | None = None) -> None:
+    """Refuse what is no whole number from `least` to `most`.
+
+    Raises:
+        InputTypeError: `value` is no integer.
+        InputError: It is out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputTypeError(f"{name} must be a whole number, not {type(value).__name__} ({value!r})")
+    if value < least or (most is not None and value > most):
+        allowed = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise InputError(f"{name} must be {allowed}, not {value}")
+
+
+def check_quantize(quantize: str | None) -> None:
+    """Refuse a quantisation that is not known.
+
+    Raises:
+        InputError: It is not one of `QUANTIZATIONS`, nor `None`.
+    """
+    if quantize is not None and quantize not in QUANTIZATIONS:
+        raise InputError(f"quantize must be {' or '.join(map(repr, QUANTIZATIONS))} or None, not {quantize!r}")
