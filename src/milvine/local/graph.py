@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from milvine.errors import ModelFileError
+from milvine.local.quantization import (
+    CONTRIB,
+    products_saturate,
+    quantized_columns,
+    quantized_product,
+    quantized_rows,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -29,7 +36,7 @@ class Graph:
     Args:
         weights: The checkpoint: name to array of a floating-point type, run as float32.
         source: What errors call the checkpoint: its path.
-        quantize: As in `LocalOptions`.
+        quantize: `"int8"` runs `linear`, `linears` and `product` in 8 bits; see `milvine.local.quantization`.
     """
 
     def __init__(
@@ -39,17 +46,19 @@ class Graph:
         self._weights = weights
         self._source = source
         self._used: dict[str, npt.NDArray[Any]] = {}
+        self._quantized_rows: dict[str, tuple[str, str]] = {}
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
         self._count = 0
 
-    def input(self, name: str, shape: Sequence[int | str]) -> str:
-        """An input of int64; a string in `shape` names a dimension that varies."""
+    def input(self, name: str, shape: Sequence[int | str], *, is_float: bool = False) -> str:
+        """An input of int64, or of float32; a string in `shape` names a dimension that varies."""
         from onnx import TensorProto, helper
 
-        self._inputs.append(helper.make_tensor_value_info(name, TensorProto.INT64, shape))
+        kind = TensorProto.FLOAT if is_float else TensorProto.INT64
+        self._inputs.append(helper.make_tensor_value_info(name, kind, shape))
         return name
 
     def has_input(self, name: str) -> bool:
@@ -64,7 +73,7 @@ class Graph:
         self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """Add an operation of the standard ONNX set and return the name of its first output."""
+        """Add an operation, of the standard ONNX set unless a `domain` is given; its first output's name."""
         from onnx import helper
 
         self._count += 1
@@ -75,6 +84,10 @@ class Graph:
     def ints(self, *values: int) -> str:
         """A constant vector of int64."""
         return self._constant(np.array(values, dtype=np.int64))
+
+    def byte(self, value: int) -> str:
+        """A constant uint8 scalar."""
+        return self._constant(np.array(value, dtype=np.uint8))
 
     def integer(self, value: int) -> str:
         """A constant int64 scalar."""
@@ -94,9 +107,7 @@ class Graph:
         Raises:
             ModelFileError: The checkpoint lacks it, or its shape contradicts the configuration.
         """
-        if name not in self._used:
-            self._used[name] = np.ascontiguousarray(self._tensor(name, shape), dtype=np.float32)
-        return name
+        return self._use(name, self._tensor(name, shape))
 
     def parts(self, name: str, count: int, shape: Sequence[int]) -> list[str]:
         """The `count` tensors of `shape` that the checkpoint holds as one, stacked along the first axis.
@@ -104,30 +115,53 @@ class Graph:
         Raises:
             ModelFileError: As `weight`.
         """
-        names = [f"{name}[{number}]" for number in range(count)]
-        if names[0] not in self._used:
-            stack = self._tensor(name, (count * shape[0], *shape[1:]))
-            for part_name, part in zip(names, np.split(stack, count), strict=True):
-                self._used[part_name] = np.ascontiguousarray(part, dtype=np.float32)
-        return names
+        stack = self._tensor(name, (count * shape[0], *shape[1:]))
+        return [self._use(f"{name}[{number}]", part) for number, part in enumerate(np.split(stack, count))]
 
     def holds(self, name: str) -> bool:
         """Whether the checkpoint has a tensor of that name."""
         return name in self._weights
 
-    def linear(self, x: str, name: str, inputs: int, outputs: int, *, bias: bool = True) -> str:
-        """`x @ weight.T + bias` for rows `x` of shape `(rows, inputs)`; PyTorch stores the weight transposed."""
-        parameters = [self.weight(f"{name}.weight", (outputs, inputs))]
-        if bias:
-            parameters.append(self.weight(f"{name}.bias", (outputs,)))
-        return self.op("Gemm", x, *parameters, transB=1)
+    def linear(self, x: str, name: str, inputs: int, outputs: int, *, bias: bool = True, exact: bool = False) -> str:
+        """`x @ weight.T + bias` for rows `x` of shape `(rows, inputs)`; PyTorch stores the weight transposed.
 
-    def linears(self, x: str, name: str, inputs: int, outputs: int, count: int, *, bias: bool = True) -> list[str]:
-        """`linear` with each of the `count` matrices that a checkpoint holds as one; cheaper than cutting its rows."""
-        parameters = [self.parts(f"{name}.weight", count, (outputs, inputs))]
-        if bias:
-            parameters.append(self.parts(f"{name}.bias", count, (outputs,)))
-        return [self.op("Gemm", x, *of_one, transB=1) for of_one in zip(*parameters, strict=True)]
+        Args:
+            x: The rows.
+            name: What the checkpoint calls weight and bias, less `.weight` and `.bias`.
+            inputs: Columns of `x`.
+            outputs: Columns of the result.
+            bias: Whether there is one.
+            exact: Whether to stay with float32 where others are quantised.
+        """
+        matrix = self._tensor(f"{name}.weight", (outputs, inputs))
+        of_outputs = self.weight(f"{name}.bias", (outputs,)) if bias else None
+        return self._product(x, f"{name}.weight", matrix, of_outputs, exact=exact)
+
+    def linears(
+        self,
+        x: str,
+        name: str,
+        inputs: int,
+        outputs: int,
+        count: int,
+        *,
+        bias: bool = True,
+        exact: Collection[int] = (),
+    ) -> list[str]:
+        """`linear` with each of the `count` matrices that a checkpoint holds as one; cheaper than cutting its rows.
+
+        Those whose numbers are in `exact` stay with float32.
+        """
+        matrices = np.split(self._tensor(f"{name}.weight", (count * outputs, inputs)), count)
+        biases = self.parts(f"{name}.bias", count, (outputs,)) if bias else [None] * count
+        return [
+            self._product(x, f"{name}.weight[{number}]", matrix, of_one, exact=number in exact)
+            for number, (matrix, of_one) in enumerate(zip(matrices, biases, strict=True))
+        ]
+
+    def product(self, x: str, name: str, inputs: int, outputs: int) -> str:
+        """`linear` with the tensor `name` of the checkpoint, of shape `(outputs, inputs)`, and no bias."""
+        return self._product(x, name, self._tensor(name, (outputs, inputs)), None, exact=False)
 
     def layer_norm(self, x: str, name: str, size: int, epsilon: float, *, bias: bool = True) -> str:
         """Layer normalisation over the last axis."""
@@ -147,12 +181,13 @@ class Graph:
 
         initializers = list(self._constants)
         for name, tensor in self._used.items():
-            placeholder = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=tensor.shape)
+            kind = helper.np_dtype_to_tensor_dtype(tensor.dtype)
+            placeholder = TensorProto(name=name, data_type=kind, dims=tensor.shape)
             placeholder.data_location = TensorProto.EXTERNAL
             placeholder.external_data.add(key="location", value="checkpoint")
             initializers.append(placeholder)
         graph = helper.make_graph(self._nodes, "milvine", self._inputs, self._outputs, initializers)
-        opsets = [helper.make_opsetid("", OPSET)]
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="milvine")
         options.add_external_initializers(
             list(self._used), [ort.OrtValue.ortvalue_from_numpy(tensor) for tensor in self._used.values()]
@@ -161,6 +196,21 @@ class Graph:
             return ort.InferenceSession(model.SerializeToString(), options, providers=list(providers))
         except Exception as error:  # onnxruntime's errors have no other base
             raise ModelFileError(f"onnxruntime cannot run the graph built over {self._source}: {error}") from error
+
+    def _product(self, x: str, name: str, matrix: npt.NDArray[Any], bias: str | None, *, exact: bool) -> str:
+        if exact or not self._quantize:
+            return self.op("Gemm", x, self._use(name, matrix), *([bias] if bias else []), transB=1)
+        columns, unsigned = (f"{name}:codes", f"{name}:scales"), products_saturate()
+        if columns[0] not in self._used:
+            self._used.update(zip(columns, quantized_columns(matrix, unsigned=unsigned), strict=True))
+        if x not in self._quantized_rows:
+            self._quantized_rows[x] = quantized_rows(self, x)
+        return quantized_product(self, self._quantized_rows[x], columns, bias, unsigned=unsigned)
+
+    def _use(self, name: str, tensor: npt.NDArray[Any]) -> str:
+        if name not in self._used:
+            self._used[name] = np.ascontiguousarray(tensor, dtype=np.float32)
+        return name
 
     def _tensor(self, name: str, shape: Sequence[int]) -> npt.NDArray[Any]:
         if name not in self._weights:

@@ -12,6 +12,7 @@ from typing import Any
 
 from milvine.local.architectures.base import (
     ACTIVATIONS,
+    VALUE,
     Architecture,
     Attention,
     check,
@@ -108,7 +109,7 @@ def gte_new(g: Graph, config: GteNewConfig, ids: str, mask: str) -> str:
     turn = Rotary(g, at, angles[config.rope_type])
 
     def attention(x: str, layer: str) -> str:
-        query, key, value = map(at.split, g.linears(x, f"{layer}.attention.qkv_proj", hidden, hidden, 3))
+        query, key, value = map(at.split, g.linears(x, f"{layer}.attention.qkv_proj", hidden, hidden, 3, exact=VALUE))
         return g.linear(at.mix(turn(query), turn(key), value), f"{layer}.attention.o_proj", hidden, hidden)
 
     def feed_forward(x: str, layer: str) -> str:

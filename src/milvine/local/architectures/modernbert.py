@@ -11,6 +11,7 @@ from typing import Any
 
 from milvine.local.architectures.base import (
     ACTIVATIONS,
+    VALUE,
     Architecture,
     Attention,
     check,
@@ -91,12 +92,16 @@ def modernbert(g: Graph, config: ModernBertConfig, ids: str, mask: str) -> str:
     rotary = {kind: Rotary(g, at, frequencies(theta, at.head_size)) for kind, theta in thetas.items()}
     out_of_reach = outside_window(g, at, config.local_attention // 2)
     bias = {GLOBAL: at.padding_scores, LOCAL: g.op("Add", at.padding_scores, out_of_reach)}
+    # Nothing is mixed for a token in whose window there is none to attend to: late interaction has such ones.
+    best = g.op("Reshape", g.op("ReduceMax", bias[LOCAL], g.ints(3)), g.ints(-1, 1))
+    sees_any = g.op("Cast", g.op("Greater", best, g.number(-0.5e9)), to=1)
 
     def attention(x: str, layer: str, kind: str) -> str:
         turn = rotary[kind]
-        qkv = g.linears(x, f"{layer}.attn.Wqkv", hidden, hidden, 3, bias=config.attention_bias)
+        qkv = g.linears(x, f"{layer}.attn.Wqkv", hidden, hidden, 3, bias=config.attention_bias, exact=VALUE)
         query, key, value = map(at.split, qkv)
         mixed = at.mix(turn(query), turn(key), value, bias=bias[kind])
+        mixed = g.op("Mul", mixed, sees_any) if kind == LOCAL else mixed
         return g.linear(mixed, f"{layer}.attn.Wo", hidden, hidden, bias=config.attention_bias)
 
     def feed_forward(x: str, layer: str) -> str:

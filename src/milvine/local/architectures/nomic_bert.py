@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from milvine.local.architectures.base import (
+    VALUE,
     Architecture,
     Attention,
     check,
@@ -124,7 +125,7 @@ def nomic_bert(g: Graph, config: NomicBertConfig, ids: str, mask: str) -> str:
     turn = Rotary(g, at, frequencies(config.rotary_emb_base, int(config.rotary_size)))
 
     def attention(x: str, layer: str) -> str:
-        qkv = g.linears(x, f"{layer}.attn.Wqkv", hidden, hidden, 3, bias=config.qkv_proj_bias)
+        qkv = g.linears(x, f"{layer}.attn.Wqkv", hidden, hidden, 3, bias=config.qkv_proj_bias, exact=VALUE)
         query, key, value = map(at.split, qkv)
         mixed = at.mix(turn(query), turn(key), value)
         return g.linear(mixed, f"{layer}.attn.out_proj", hidden, hidden, bias=config.qkv_proj_bias)

@@ -128,7 +128,7 @@ def layer(
     activation, options = ACTIVATIONS[config.hidden_act]
 
     def linear(x: str, part: str, inputs: int, outputs: int) -> str:
-        return g.linear(x, f"{number}.{part}", inputs, outputs)
+        return g.linear(x, f"{number}.{part}", inputs, outputs, exact=part == names.value)
 
     def plus(x: str, change: str, norm: str) -> str:
         return g.layer_norm(g.op("Add", x, change), f"{number}.{norm}", hidden, config.layer_norm_eps)

@@ -7,7 +7,7 @@ from typing import Any
 
 from milvine.errors import ModelFileError
 from milvine.local.architectures.albert import ALBERT
-from milvine.local.architectures.base import Architecture
+from milvine.local.architectures.base import TORCH, Architecture
 from milvine.local.architectures.bert import BERT
 from milvine.local.architectures.distilbert import DISTILBERT
 from milvine.local.architectures.gte_new import GTE_NEW
@@ -33,7 +33,6 @@ def find_architecture(config: Mapping[str, Any], source: str) -> Architecture:
     """
     model_type = config.get("model_type")
     if model_type not in ARCHITECTURES:
-        raise ModelFileError(
-            f"{source}: the architecture {model_type!r} is not known here; known are {', '.join(ARCHITECTURES)}"
-        )
+        known = ", ".join(ARCHITECTURES)
+        raise ModelFileError(f"{source}: the architecture {model_type!r} is not known here; known are {known}. {TORCH}")
     return ARCHITECTURES[str(model_type)]

@@ -88,7 +88,10 @@ def t5(g: Graph, config: T5Config, ids: str, mask: str) -> str:
     bias = g.op("Add", at.padding_scores, by_distance)
 
     def attention(x: str, name: str) -> str:
-        query, key, value = (at.split(g.linear(x, f"{name}.{part}", hidden, inner, bias=False)) for part in "qkv")
+        def linear(part: str) -> str:
+            return at.split(g.linear(x, f"{name}.{part}", hidden, inner, bias=False, exact=part == "v"))
+
+        query, key, value = map(linear, "qkv")
         return g.linear(at.mix(query, key, value, scale=1.0, bias=bias), f"{name}.o", inner, hidden, bias=False)
 
     def feed_forward(x: str, name: str) -> str:
