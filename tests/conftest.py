@@ -18,6 +18,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts a job in the background so, and every child would inherit it: tests that interrupt one would hang.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What takes minutes is skipped, visibly, unless it is asked for."""
+    if item.get_closest_marker("slow") and os.environ.get("MILVINE_SLOW") != "1":
+        pytest.skip("takes minutes; MILVINE_SLOW=1 runs it")
+
+
 LOOPBACK = ("127.", "::1", "localhost")
 
 

@@ -37,7 +37,13 @@ def test_public_names() -> None:
     ("module", "names"),
     [
         ("milvine.model", ["DefaultEmbeddingFunction", "dense", "sparse", "reranker"]),
-        ("milvine.model.dense", ["OpenAIEmbeddingFunction", "SentenceTransformerEmbeddingFunction"]),
+        (
+            "milvine.model.dense",
+            [
+                *("InstructorEmbeddingFunction", "Model2VecEmbeddingFunction", "NomicEmbeddingFunction"),
+                *("OnnxEmbeddingFunction", "OpenAIEmbeddingFunction", "SentenceTransformerEmbeddingFunction"),
+            ],
+        ),
         ("milvine.model.sparse", ["BM25EmbeddingFunction", "SpladeEmbeddingFunction"]),
         ("milvine.model.sparse.bm25", ["BM25EmbeddingFunction", "Analyzer", "build_default_analyzer"]),
         ("milvine.model.sparse.bm25.tokenizers", ["build_default_analyzer", "build_analyzer_from_yaml"]),

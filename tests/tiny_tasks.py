@@ -128,6 +128,47 @@ SPARSE = {
         },
         typed=False,
     ),
+    "mpnet": Model(
+        _MPNET | {"architectures": ["MPNetForMaskedLM"]},
+        tiny_encoders.weights(_MPNET),
+        "mpnet.",
+        {
+            **_linear("lm_head.dense", _HIDDEN, _HIDDEN),
+            **_norm("lm_head.layer_norm", _HIDDEN),
+            "lm_head.bias": (VOCABULARY,),
+        },
+        typed=False,
+    ),
+    "modernbert": Model(
+        _MODERNBERT["transformers_4"]
+        | {"architectures": ["ModernBertForMaskedLM"], "classifier_activation": "gelu", "decoder_bias": True},
+        tiny_modern_encoders.modernbert_weights(_MODERNBERT["transformers_4"]),
+        "model.",
+        {
+            "head.dense.weight": (_MODERN, _MODERN),
+            "head.norm.weight": (_MODERN,),
+            "decoder.bias": (VOCABULARY,),
+        },
+        typed=False,
+    ),
+    "modernbert_other_way": Model(
+        _MODERNBERT["transformers_5"]
+        | {
+            "architectures": ["ModernBertForMaskedLM"],
+            "classifier_activation": "relu",
+            "classifier_bias": True,
+            "decoder_bias": False,
+            "tie_word_embeddings": False,
+        },
+        tiny_modern_encoders.modernbert_weights(_MODERNBERT["transformers_5"]),
+        "model.",
+        {
+            **_linear("head.dense", _MODERN, _MODERN),
+            **_norm("head.norm", _MODERN),
+            "decoder.weight": (VOCABULARY, _MODERN),
+        },
+        typed=False,
+    ),
 }
 """Sparse models by name."""
 
@@ -216,6 +257,25 @@ RERANKERS = {
     ),
 }
 """Rerankers by name."""
+
+_NLI = {"0": "contradiction", "1": "entailment", "2": "neutral"}
+_THREE: dict[str, Any] = {"id2label": _NLI, "label2id": {name: int(number) for number, name in _NLI.items()}}
+CLASSIFIERS = {
+    "roberta": Model(
+        _classifier(_ROBERTA, "Roberta", **_THREE),
+        tiny_encoders.weights(_ROBERTA),
+        "roberta.",
+        {**_linear("classifier.dense", _HIDDEN, _HIDDEN), **_linear("classifier.out_proj", 3, _HIDDEN)},
+        typed=False,
+    ),
+    "several_at_once": Model(
+        _classifier(tiny_bert.CONFIG, "Bert", **_THREE, problem_type="multi_label_classification"),
+        tiny_bert.weights(),
+        "bert.",
+        {**_linear("bert.pooler.dense", _HIDDEN, _HIDDEN), **_linear("classifier", 3, _HIDDEN)},
+    ),
+}
+"""Classifiers with several labels by name."""
 
 
 def head_weights(model: Model) -> Tensors:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import json
 import os
 import socket
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 import huggingface_hub.constants
 import pytest
 
+from hub_server import Hub
 from milvine.local.catalogue import ModelRow, read_catalogue
 
 REPO = "someone/small-model"
@@ -29,82 +28,20 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-class Hub(http.server.ThreadingHTTPServer):
-    """Serves `contents` by path; `alter` may change the answer's body after its length was announced."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.contents = {f"/{REPO}/resolve/{REVISION}/{name}": data for name, data in FILES.items()}
-        self.alter: Callable[[str, bytes], bytes] = lambda _, body: body
-        self.status = 200
-        self.redirect: str | None = None
-        self.gate: threading.Event | None = None
-        self.requests: list[tuple[str, str]] = []
-        self.authorizations: list[str | None] = []
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing when a client hangs up, as the tests make some do."""
-
-    def gets(self) -> list[str]:
-        return [path.rsplit("/", 1)[1] for method, path in self.requests if method == "GET"]
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: Hub
-
-    def do_HEAD(self) -> None:
-        self._answer(send_body=False)
-
-    def do_GET(self) -> None:
-        self._answer(send_body=True)
-
-    def _answer(self, send_body: bool) -> None:
-        hub = self.server
-        hub.requests.append((self.command, self.path))
-        hub.authorizations.append(self.headers.get("Authorization"))
-        if hub.redirect:
-            self.send_response(302)
-            self.send_header("Location", hub.redirect + self.path)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        body = hub.contents.get(self.path)
-        self.send_response(404 if body is None else hub.status)
-        self.send_header("Content-Length", str(len(body or b"")))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        if not send_body or body is None:
-            return
-        body = hub.alter(self.path, body)
-        self.wfile.write(body[: len(body) * 2 // 3])
-        self.wfile.flush()
-        if hub.gate:
-            hub.gate.wait(30)
-        self.wfile.write(body[len(body) * 2 // 3 :])
-
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
 @pytest.fixture
 def make_hub() -> Iterator[Callable[[], Hub]]:
     started: list[Hub] = []
 
     def make() -> Hub:
         hub = Hub()
-        threading.Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        hub.contents = {f"/{REPO}/resolve/{REVISION}/{name}": data for name, data in FILES.items()}
+        hub.start()
         started.append(hub)
         return hub
 
     yield make
     for hub in started:
-        if hub.gate:
-            hub.gate.set()
-        hub.shutdown()
-        hub.server_close()
+        hub.stop()
 
 
 @pytest.fixture
@@ -149,7 +86,8 @@ def make_row(tmp_path: Path) -> Callable[..., ModelRow]:
         raw = {
             "name": "small-model",
             "aliases": [],
-            "task": "dense",
+            "tasks": ["dense"],
+            "architecture": "bert",
             "repo": REPO,
             "revision": REVISION,
             "license": "MIT",
@@ -162,9 +100,10 @@ def make_row(tmp_path: Path) -> Callable[..., ModelRow]:
             "description": "tests",
             "weights": next(iter(files)),
             "files": [{"path": path, "sha256": sha256(data), "size": len(data)} for path, data in files.items()],
-            "hub": True,
             "wheels": [],
         }
+        if "task" in changes:
+            changes["tasks"] = [changes.pop("task")]
         path = tmp_path / "catalogue.json"
         path.write_text(json.dumps([raw | changes]), encoding="utf-8")
         (row,) = read_catalogue(path)
@@ -177,11 +116,11 @@ def make_row(tmp_path: Path) -> Callable[..., ModelRow]:
 def make_wheel(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Puts a wheel that pip accepts into the registry's folder and returns its entry for a row."""
 
-    def make(members: dict[str, bytes], project: str = "model-wheel") -> dict[str, Any]:
+    def make(members: dict[str, bytes], project: str = "model-wheel", tag: str = "py3-none-any") -> dict[str, Any]:
         stem = project.replace("-", "_")
         metadata = f"Metadata-Version: 2.1\nName: {project}\nVersion: 1.0\n".encode()
-        tags = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        path = tmp_path / "registry" / f"{stem}-1.0-py3-none-any.whl"
+        tags = f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n".encode()
+        path = tmp_path / "registry" / f"{stem}-1.0-{tag}.whl"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, data in members.items():
                 archive.writestr(name, data)
@@ -189,7 +128,8 @@ def make_wheel(tmp_path: Path) -> Callable[..., dict[str, Any]]:
             archive.writestr(f"{stem}-1.0.dist-info/WHEEL", tags)
             archive.writestr(f"{stem}-1.0.dist-info/RECORD", b"")
         data = path.read_bytes()
-        return {"project": project, "version": "1.0", "sha256": sha256(data), "size": len(data), "prefix": "data/"}
+        entry = {"project": project, "version": "1.0", "tag": tag, "prefix": "data/"}
+        return entry | {"sha256": sha256(data), "size": len(data)}
 
     return make
 

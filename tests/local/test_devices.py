@@ -50,4 +50,4 @@ def test_a_device_is_a_string(device: Any) -> None:
 def test_the_options_that_are_documented_are_those_that_there_are() -> None:
     keywords = inspect.signature(LocalModel.__init__).parameters.values()
     names = {each.name for each in keywords if each.kind is each.KEYWORD_ONLY}
-    assert names == {*LocalOptions.__annotations__, "device"}
+    assert names | {"backend"} == {*LocalOptions.__annotations__, "device"}

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,11 @@ class Recording:
                 self.running -= 1
 
 
+def opened(session: Any) -> Callable[[int], Any]:
+    """What opens sessions, where there is one for all numbers of threads."""
+    return lambda _: session
+
+
 def by_number(texts: Sequence[str]) -> list[Tokens]:
     """The text "3 7" is three times the token 7."""
     pairs = [map(int, text.split()) for text in texts]
@@ -80,20 +85,20 @@ def random_texts(number: int, longest: int = 40) -> tuple[list[str], np.ndarray[
 @pytest.mark.parametrize("threads", [1, 3])
 def test_every_row_lands_at_its_texts_place(number: int, threads: int) -> None:
     texts, expected = random_texts(number)
-    rows = Engine(make_session(), {"rows": 2}, threads=threads).run(texts, by_number)
+    rows = Engine(opened(make_session()), {"rows": 2}, threads=threads).run(texts, by_number)
     np.testing.assert_array_equal(rows, expected)
     assert rows.dtype == np.float32
     assert rows.flags.c_contiguous
 
 
 def test_nothing_gives_no_rows() -> None:
-    assert Engine(make_session(), {"rows": 2}).run([], by_number).shape == (0, 2)
+    assert Engine(opened(make_session()), {"rows": 2}).run([], by_number).shape == (0, 2)
 
 
 def test_batches_keep_their_budget_and_hardly_any_padding() -> None:
     texts, expected = random_texts(WINDOW, longest=80)
     session = Recording(make_session())
-    np.testing.assert_array_equal(Engine(session, {"rows": 2}, threads=1).run(texts, by_number), expected)
+    np.testing.assert_array_equal(Engine(opened(session), {"rows": 2}, threads=1).run(texts, by_number), expected)
     assert all(count * length <= BATCH_TOKENS for count, length in session.shapes)
     lengths = [length for _, length in session.shapes]
     assert lengths == sorted(lengths, reverse=True)  # no long batch ends the work alone
@@ -104,10 +109,10 @@ def test_batches_keep_their_budget_and_hardly_any_padding() -> None:
 
 def test_a_sequence_above_the_budget_runs_alone_and_a_budget_of_one_runs_all_alone() -> None:
     session = Recording(make_session())
-    Engine(session, {"rows": 2}, batch_tokens=10, threads=1).run(["30 1", "4 1", "5 1", "2 2"], by_number)
+    Engine(opened(session), {"rows": 2}, batch_tokens=10, threads=1).run(["30 1", "4 1", "5 1", "2 2"], by_number)
     assert session.shapes == [(1, 30), (2, 5), (1, 2)]
     session.shapes.clear()
-    Engine(session, {"rows": 2}, batch_tokens=1, threads=1).run(["3 1", "3 2", "1 1"], by_number)
+    Engine(opened(session), {"rows": 2}, batch_tokens=1, threads=1).run(["3 1", "3 2", "1 1"], by_number)
     assert session.shapes == [(1, 3), (1, 3), (1, 1)]
 
 
@@ -115,12 +120,46 @@ def test_no_more_batches_run_at_once_than_there_are_threads() -> None:
     texts, _ = random_texts(400)
     for threads in (1, 2):
         session = Recording(make_session())
-        Engine(session, {"rows": 2}, batch_tokens=1, threads=threads).run(texts, by_number)
+        Engine(opened(session), {"rows": 2}, batch_tokens=1, threads=threads).run(texts, by_number)
         assert 1 <= session.most <= threads
 
 
+def test_a_lone_batch_runs_on_all_threads_and_several_on_one_each() -> None:
+    opened_for: list[int] = []
+
+    def open_session(threads: int) -> Any:
+        opened_for.append(threads)
+        return make_session()
+
+    engine = Engine(open_session, {"rows": 2}, threads=3)
+    engine.run([], by_number)
+    assert opened_for == []
+    engine.run(["3 1"], by_number)
+    engine.run(["3 1", "4 2"], by_number)
+    assert opened_for == [3]
+    for _ in range(2):
+        engine.run(["300 1", "400 2"], by_number)
+    assert opened_for == [3, 1]
+
+
+@pytest.mark.parametrize("texts", [["3 1"], ["300 1"] * 9])
+def test_large_weights_are_held_once(texts: list[str]) -> None:
+    sessions: list[Recording] = []
+
+    def open_session(threads: int) -> Any:
+        sessions.append(Recording(make_session(), seconds=0.002))
+        return sessions[-1]
+
+    engine = Engine(open_session, {"rows": 2}, threads=3, is_large=True)
+    for each in (texts, ["5 1"], ["300 1"] * 9):
+        engine.run(each, by_number)
+    (session,) = sessions
+    # One that was opened to run a batch on three threads runs one batch at a time.
+    assert (session.most == 1) == (len(texts) == 1)
+
+
 def test_one_engine_serves_several_threads() -> None:
-    engine = Engine(make_session(), {"rows": 2}, threads=2)
+    engine = Engine(opened(make_session()), {"rows": 2}, threads=2)
     results: dict[int, bool] = {}
 
     def work(number: int) -> None:
@@ -136,7 +175,7 @@ def test_one_engine_serves_several_threads() -> None:
 
 
 def test_type_ids_are_fed_to_a_model_that_wants_them() -> None:
-    rows = Engine(make_session("token_type_ids"), {"rows": 2}).run(["3 7", "1 2"], by_number)
+    rows = Engine(opened(make_session("token_type_ids")), {"rows": 2}).run(["3 7", "1 2"], by_number)
     np.testing.assert_array_equal(rows, [[321, 3], [102, 1]])  # by_number says type 1, which counts 100 a token
 
 
@@ -144,13 +183,13 @@ def test_type_ids_are_fed_to_a_model_that_wants_them() -> None:
 def test_damage_and_failure_are_errors_of_ours_and_end_the_work(number: int) -> None:
     texts, _ = random_texts(number)
     session = Recording(make_session(), seconds=0.005)
-    engine = Engine(session, {"rows": 2}, batch_tokens=1, threads=2)
+    engine = Engine(opened(session), {"rows": 2}, batch_tokens=1, threads=2)
     for bad, says in (("90 49", "NaN or infinity"), ("90 50", r"fails on 1 texts of up to 90 tokens: .*indices")):
         with pytest.raises(ModelError, match=says):
             engine.run([*texts[1:], bad], by_number)  # the longest, so it runs first
     assert len(session.shapes) <= max(2, number)  # of twice that number: the rest was not begun
     with pytest.raises(ModelError, match=r"output of shape \(1, 2\), not \(1, 3\)"):
-        Engine(session, {"rows": 3}).run(texts[:1], by_number)
+        Engine(opened(session), {"rows": 3}).run(texts[:1], by_number)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("milvine")]
 
 
@@ -161,7 +200,7 @@ def test_a_failing_tokenizer_ends_the_work() -> None:
         return by_number(texts)
 
     with pytest.raises(InputError, match="no tokens"):
-        Engine(make_session(), {"rows": 2}).run(random_texts(WINDOW + 5)[0], tokenize)
+        Engine(opened(make_session()), {"rows": 2}).run(random_texts(WINDOW + 5)[0], tokenize)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("milvine")]
 
 
@@ -174,7 +213,7 @@ def test_a_failing_tokenizer_ends_the_work() -> None:
 )
 def test_a_model_with_other_inputs_is_refused(session: Any, says: str) -> None:
     with pytest.raises(ModelError, match=says):
-        Engine(session(), {"rows": 2})
+        Engine(opened(session()), {"rows": 2}).run(["1 1"], by_number)
 
 
 @pytest.mark.parametrize("name", ["threads", "batch_tokens"])
@@ -182,12 +221,12 @@ def test_counts_must_be_whole_numbers_from_one(name: str) -> None:
     session: Any = make_session()
     for value in (0, -1):
         with pytest.raises(InputError, match=f"{name} must be at least 1, not {value}"):
-            Engine(session, {"rows": 2}, **{name: value})
+            Engine(opened(session), {"rows": 2}, **{name: value})
     for wrong in (2.0, "2", True):
         with pytest.raises(
             InputTypeError, match=re.escape(f"{name} must be a whole number, not {type(wrong).__name__}")
         ):
-            Engine(session, {"rows": 2}, **{name: wrong})  # type: ignore[arg-type]
+            Engine(opened(session), {"rows": 2}, **{name: wrong})  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity to set")

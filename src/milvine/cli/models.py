@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from milvine.local.catalogue import ModelRow
 
-TABLE_WIDTH = 100
+TABLE_WIDTH = 140
 """Columns of a terminal below which a table's last column would be a thread of single words."""
 
 
@@ -20,7 +21,9 @@ TABLE_WIDTH = 100
 def models(context: click.Context, as_json: bool) -> None:
     """List, fetch and check the models that run on this machine.
 
-    Without a command, list them: what each is for, its size, its licence, and whether it is here.
+    Without a command, list them: what each is for, its size, its licence, whether it is here, and whether its row is
+    verified, which means that the catalogue has the sha256 of its files. A model that is not is fetched from the
+    Hugging Face hub, and what arrives is compared with what the hub states.
     """
     if context.invoked_subcommand is not None:
         return
@@ -37,54 +40,114 @@ def models(context: click.Context, as_json: bool) -> None:
 
 @models.command()
 @click.argument("names", nargs=-1, metavar="NAME...")
-@click.option("--all", "every", is_flag=True, help="Fetch every model of the catalogue.")
-def pull(names: tuple[str, ...], every: bool) -> None:
-    """Fetch models, and replace files of theirs that are corrupt."""
+@click.option("--all", "every", is_flag=True, help="Fetch every verified model of the catalogue.")
+@click.option("--revision", help="Fetch this commit, branch or tag from the hub; by default the catalogue's, or main.")
+def pull(names: tuple[str, ...], every: bool, revision: str | None) -> None:
+    """Fetch models, and replace files of theirs that are corrupt.
+
+    A NAME is one of the catalogue, or a hub id, owner/name.
+    """
     from milvine.local import catalogue
-    from milvine.local.files import fetch_model
 
     if every == bool(names):
         raise click.UsageError("Name the models to fetch, or give --all. `milvine models` lists them.")
-    for row in catalogue.models() if every else [catalogue.find(name) for name in names]:
-        paths = fetch_model(row, refresh=True)
-        folders = dict.fromkeys(str(path.parent) for path in paths.values())
-        click.echo(f"{row.name}: {len(paths)} files, {_megabytes(row.size)}, in {', '.join(folders)}")
+    if revision and len(names) != 1:
+        raise click.UsageError("--revision is of one model; name that one.")
+    found = [row for row in catalogue.models() if row.verified] if every else [_find(name) for name in names]
+    for model in found:
+        name, paths, folders = _fetched(model, revision)
+        size = sum(path.stat().st_size for path in paths)
+        click.echo(f"{name}: {len(paths)} files, {_megabytes(size)}, in {', '.join(folders)}")
 
 
 @models.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.pass_context
 def verify(context: click.Context, names: tuple[str, ...]) -> None:
-    """Hash models' files again and compare them with the catalogue; without a name, those of every model.
+    """Hash models' files again and compare them with the catalogue; without a name, those of every model that is here.
 
-    The exit status is 1 if a file is corrupt, or if a model that was named is not here.
+    Of a model whose row is not verified, the files are fetched if it was named, compared with what the hub states, and
+    the row's claims with what they say. If all is well its row is printed with their sha256, for the catalogue to take.
+
+    The exit status is 1 if a file is corrupt, a claim is wrong, or a model that was named is not here.
     """
+    from milvine.errors import ModelError
     from milvine.local import catalogue
-    from milvine.local.files import verify_model
+    from milvine.local.claims import contradictions, with_files
+    from milvine.local.files import fetch_folder, is_present, verify_model
 
-    failed = []
+    failed, wrong = [], False
     for row in [catalogue.find(name) for name in names] or catalogue.models():
-        files = verify_model(row)
-        states = [state for _, state in files]
-        if all(state == "missing" for state in states):
+        if row.verified:
+            files = verify_model(row)
+            states = [state for _, state in files]
+            if all(state == "missing" for state in states):
+                click.echo(f"{row.name}: not here")
+            else:
+                for path, state in files:
+                    click.echo(f"{row.name}: {state:7} {path}")
+            if "corrupt" in states or (names and "missing" in states):
+                failed.append(row.name)
+        elif not names and not is_present(row):
             click.echo(f"{row.name}: not here")
         else:
-            for path, state in files:
-                click.echo(f"{row.name}: {state:7} {path}")
-        if "corrupt" in states or (names and "missing" in states):
-            failed.append(row.name)
+            try:
+                folder = fetch_folder(row)
+            except ModelError as error:
+                click.echo(f"{row.name}: {error}", err=True)
+                failed.append(row.name)
+                continue
+            problems = contradictions(row, folder)
+            for problem in problems:
+                click.echo(f"{row.name}: {problem}", err=True)
+            wrong = wrong or bool(problems)
+            if not problems:
+                click.echo(catalogue.row_text(with_files(row, folder)))
     if failed:
         click.echo(f"Run `milvine models pull {' '.join(failed)}` to mend this.", err=True)
+    if failed or wrong:
         context.exit(1)
+
+
+def _find(name: str) -> ModelRow | str:
+    """The row of this name, or the name itself if it can be one on the hub."""
+    from milvine.errors import UnknownModelError
+    from milvine.local import catalogue
+    from milvine.local.hub import is_hub_id
+
+    try:
+        return catalogue.find(name)
+    except UnknownModelError:
+        if is_hub_id(name):
+            return name
+        raise
+
+
+def _fetched(model: ModelRow | str, revision: str | None) -> tuple[str, list[Path], list[str]]:
+    """Fetch a model; its name, its files and the folders that they are in."""
+    from milvine.local.files import fetch_folder, fetch_model
+    from milvine.local.hub import resolve_hub
+    from milvine.local.hub_files import model_files
+
+    if isinstance(model, str):
+        name, at = model, resolve_hub(model, revision, refresh=True)
+    elif revision not in (None, model.revision):
+        name, at = model.repo, resolve_hub(model.repo, revision, refresh=True)
+    elif model.verified:
+        paths = [*fetch_model(model, refresh=True).values()]
+        return model.name, paths, [*dict.fromkeys(str(path.parent) for path in paths)]
+    else:
+        name, at = model.name, fetch_folder(model, refresh=True)
+    return name, [at / file for file in model_files(at)], [str(at)]
 
 
 def _as_dict(row: ModelRow) -> dict[str, Any]:
     from milvine.local.files import is_present
 
-    shown = ("name", "aliases", "task", "repo", "revision", "dim", "max_length", "license", "description")
-    return {name: getattr(row, name) for name in shown} | {
-        "size": row.size,
-        "fingerprint": row.fingerprint,
+    shown = ("name", "aliases", "tasks", "architecture", "repo", "revision", "dim", "max_length", "license", "verified")
+    return {name: getattr(row, name) for name in (*shown, "description")} | {
+        "size": row.size if row.verified else None,
+        "fingerprint": row.fingerprint if row.verified else None,
         "here": is_present(row),
     }
 
@@ -100,20 +163,24 @@ def _print_list(rows: Iterable[ModelRow]) -> None:
     console = Console(highlight=False)
     if console.width < TABLE_WIDTH:
         for row in rows:
-            kind = f"{row.task}, {row.dim} dimensions" if row.dim else row.task
-            here = "[green]here[/]" if is_present(row) else "not here"
+            tasks = ", ".join(row.tasks)
+            facts = [f"{tasks}, {row.dim} dimensions" if row.dim else tasks]
+            facts += [_megabytes(row.size)] if row.verified else []
+            facts += [row.license, "[green]here[/]" if is_present(row) else "not here"]
+            facts += [] if row.verified else ["not verified"]
             console.print(f"[bold]{row.name}[/]")
-            console.print(Padding(f"{kind}, {_megabytes(row.size)}, {row.license}, {here}", (0, 0, 0, 2)))
+            console.print(Padding(", ".join(facts), (0, 0, 0, 2)))
             console.print(Padding(row.description, (0, 0, 0, 2)))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("Name", "Task", "Dim", "Size", "Licence", "Here"):
+    for heading in ("Name", "Task", "Dim", "Size", "Licence", "Verified", "Here"):
         table.add_column(heading, no_wrap=True, justify="right" if heading in ("Dim", "Size") else "left")
     table.add_column("For")
     for row in rows:
         here = "[green]yes[/]" if is_present(row) else "no"
-        dim = str(row.dim or "-")
-        table.add_row(row.name, row.task, dim, _megabytes(row.size), row.license, here, row.description)
+        size = _megabytes(row.size) if row.verified else "-"
+        facts = [", ".join(row.tasks), str(row.dim or "-"), size, row.license, "yes" if row.verified else "no", here]
+        table.add_row(row.name, *facts, row.description)
     console.print(table)
 
 

@@ -11,9 +11,12 @@ from milvine.local.architectures.base import TYPES
 from milvine.local.engine import POOLING_MASK, session_options
 from milvine.local.folder import read_json
 from milvine.local.graph import Graph
-from milvine.local.heads import width_of
+from milvine.local.heads import Pooling, width_of
+from milvine.local.onnx_file import first_position, read_onnx_file, ready_head
+from milvine.local.onnx_session import OnnxSession
 from milvine.local.spec import OUTPUTS, Heads, ModelFiles, ModelSpec
 from milvine.local.task_heads import TASK_HEADS
+from milvine.local.token_heads import EachToken
 from milvine.local.weights import encoder_names, read_weights
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ def built_session(
     known: int,
     providers: list[Provider],
     quantize: str | None = None,
+    threads: int = 1,
 ) -> ort.InferenceSession:
     """A session over a graph that is built from a checkpoint, with an output for each of the model's heads.
 
@@ -41,6 +45,7 @@ def built_session(
         known: How many tokens the tokenizer knows.
         providers: What runs it.
         quantize: As in `LocalOptions`.
+        threads: How many threads run a batch.
 
     Raises:
         ModelFileError: The files contradict each other or the model, or cannot be read.
@@ -65,22 +70,34 @@ def built_session(
         x = states
         for step in head:
             x = step.build(g, x, pooled)
-        g.output(name, x, ["batch", spec.dims[name]])
-    return g.session(session_options(), providers)
+        is_of_each_token = any(isinstance(step, EachToken) for step in head)
+        g.output(name, x, ["batch", *(["length"] if is_of_each_token else []), spec.dims[name]])
+    return g.session(session_options(threads), providers)
 
 
-def ready_session(path: Path, providers: list[Provider]) -> ort.InferenceSession:
-    """A session over an ONNX file as it is.
+def ready_session(spec: ModelSpec, files: ModelFiles, providers: list[Provider], threads: int = 1) -> OnnxSession:
+    """A session over an ONNX file as it is, with what of the model's head the file does not hold put behind it.
 
     Raises:
-        ModelFileError: onnxruntime cannot load it.
+        ModelFileError: It cannot be run here; see `read_onnx_file` and `OnnxSession`.
     """
-    import onnxruntime as ort
-
-    try:
-        return ort.InferenceSession(str(path), session_options(), providers=providers)
-    except Exception as error:  # onnxruntime's errors have no other base
-        raise ModelFileError(f"onnxruntime cannot load {path}: {error}") from error
+    (_, path), *others = files.weights
+    file = read_onnx_file(path)
+    name = OUTPUTS[spec.task]
+    head = ready_head(file, spec.task, (spec.heads or {}).get(name, (Pooling(("mean",)),)))
+    raw = read_json(files.config, dict) if files.config else {}
+    tensors = {prefix + key: tensor for prefix, part in others for key, tensor in read_weights(part).items()}
+    return OnnxSession(
+        file,
+        spec.task,
+        head or (),
+        name,
+        providers,
+        tensors=tensors,
+        pools_prompt=spec.pools_prompt,
+        first_position=first_position(raw),
+        threads=threads,
+    )
 
 
 def _check(spec: ModelSpec, heads: Heads, config: Any, source: str, max_length: int, known: int) -> None:

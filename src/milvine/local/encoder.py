@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,19 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from milvine.errors import InputError, ModelError, ModelFileError, TruncationWarning, UnknownModelError
+from milvine._callers import levels_to_caller
+from milvine.errors import InputError, ModelFileError, TruncationWarning
 from milvine.local.building import built_session, ready_session
-from milvine.local.catalogue import find
 from milvine.local.devices import check_device, is_cuda, providers
 from milvine.local.engine import BATCH_TOKENS, Arrays, Engine, Store, default_threads
 from milvine.local.files import fetch_model
-from milvine.local.folder import read_folder
+from milvine.local.finding import find_spec
+from milvine.local.late_interaction import LateInteraction
 from milvine.local.options import check_count, check_quantize
 from milvine.local.sparse_rows import SparseRows
-from milvine.local.spec import ModelFiles, ModelSpec, spec_of_row
+from milvine.local.spec import ModelFiles, ModelSpec
+from milvine.local.static import StaticEngine, holds_static, load_static
 from milvine.local.tokenizer import TextTokenizer, Tokens
 from milvine.local.vector_form import VectorForm
-from milvine.types import SparseMatrix, Truncation
+from milvine.types import DenseMatrix, SparseMatrix, Truncation
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -34,15 +35,19 @@ if TYPE_CHECKING:
 CUDA_BATCH_TOKENS = 16_384
 """Tokens that run together on a CUDA device, which small batches would leave idle."""
 
+LARGE = 512_000_000
+"""Bytes of weights beyond which they are held once only, whatever runs."""
+
 
 class LocalModel:
     """A model on this machine; it may be used from several threads.
 
-    For a model of the catalogue nothing is read or fetched before it is first used. Of a folder, the small files are
-    read at once, so that errors come early, and the weights at first use.
+    For a verified model of the catalogue nothing is read or fetched before it is first used. Any other is fetched, and
+    its small files are read, at once, so that errors come early; its weights are read at first use.
 
     Args:
-        name: A name that the catalogue knows, or the path of a folder that holds a model.
+        name: A name that the catalogue knows, the path of a folder that holds a model, or a hub id; or what `find_spec`
+            gave.
         task: What the model must be for: one of `milvine.local.catalogue.TASKS`.
         device: As `milvine.local.devices.providers` takes it.
         folder: This and the others as in `LocalOptions`; by default each sequence of a quantised file runs alone,
@@ -55,7 +60,8 @@ class LocalModel:
         show_progress: See above.
 
     Raises:
-        UnknownModelError: The catalogue has no such model, and there is no such folder.
+        UnknownModelError: There is no such model in the catalogue, no such folder, and none on the hub.
+        ModelUnavailableError: A model of the hub cannot be had.
         ModelFileError: A file of the folder is missing, contradicts another, or says what cannot be run here.
         InputError: The model is for another task, or an option is out of range.
         InputTypeError: An argument is of the wrong type.
@@ -63,7 +69,7 @@ class LocalModel:
 
     def __init__(
         self,
-        name: str | Path,
+        name: str | Path | ModelSpec,
         task: str,
         *,
         device: str | None = "cpu",
@@ -79,7 +85,7 @@ class LocalModel:
         if is_cuda(device):
             providers(device)  # so that what is missing is said at once
         check_quantize(quantize)
-        self.spec = find_spec(name, task, folder, revision)
+        self.spec = name if isinstance(name, ModelSpec) else find_spec(name, task, folder, revision, show_progress)
         self.max_length = self.spec.max_length if max_length is None else max_length
         # Room for the special tokens and one token of each text.
         check_count("max_length", self.max_length, 5 if task == "reranker" else 3, self.spec.limit)
@@ -95,7 +101,7 @@ class LocalModel:
         self.truncation = Truncation()
         self._folder = None if folder is None else Path(folder)
         self._lock = threading.Lock()
-        self._loaded: tuple[TextTokenizer, Engine] | None = None
+        self._loaded: tuple[TextTokenizer, Engine | StaticEngine] | None = None
         self._fingerprint: str | None = None
 
     @property
@@ -118,6 +124,25 @@ class LocalModel:
     def dim(self) -> int:
         """Dimensions of a vector, or the number of a reranker's logits."""
         return self.spec.dim
+
+    @property
+    def late(self) -> LateInteraction:
+        """How texts become tokens in late interaction.
+
+        Raises:
+            ModelFileError: The model's files do not say.
+        """
+        if self.spec.late is None:
+            raise ModelFileError(f"{self.spec.name} does not say how its queries and documents become tokens")
+        return self.spec.late
+
+    def keep_outputs(self, outputs: Collection[str]) -> None:
+        """Compute these outputs alone, from now on; it is to be called before the model is used.
+
+        Raises:
+            InputError: The model has no such output, or none is wanted.
+        """
+        self.spec = self.spec.only(outputs)
 
     @property
     def tokenizer(self) -> TextTokenizer:
@@ -163,22 +188,31 @@ class LocalModel:
         self.each(list(row_of), lambda at, _, outputs: rows.store(at, outputs["sparse"]), prompt=prompt)
         return rows.matrix([row_of[text] for text in texts])
 
-    def score(self, query: str, documents: list[str]) -> list[float]:
-        """The model's logit for the query with each document; a document that comes twice is computed once.
+    def logits(self, query: str, documents: list[str], *, query_length: int | None = None) -> DenseMatrix:
+        """The model's logits for the query with each document; a document that comes twice is computed once.
+
+        Args:
+            query: The query.
+            documents: The documents.
+            query_length: Tokens of the query that are read, without special ones; of a pair too long, only the document
+                is cut then. By default the longer text is.
+
+        Returns:
+            float32 of shape `(len(documents), labels)`.
 
         Raises:
             InputError: A text holds half of a surrogate pair.
             ModelError: The model's files cannot be had or used, or it fails.
         """
         row_of = {text: row for row, text in enumerate(dict.fromkeys(documents))}
-        logits = np.empty(len(row_of), dtype=np.float32)
+        logits = np.empty((len(row_of), self.dim), dtype=np.float32)
 
         def store(positions: list[int], _: list[Tokens], outputs: Arrays) -> None:
-            logits[positions] = outputs["logits"][:, 0]
+            logits[positions] = outputs["logits"]
 
-        pairs = partial(self.tokenizer.pairs, query) if documents else None
+        pairs = partial(self.tokenizer.pairs, query, first_length=query_length) if documents else None
         self.each(list(row_of), store, tokenize=pairs, description="Reranking")
-        return [float(logits[row_of[text]]) for text in documents]
+        return logits[[row_of[text] for text in documents]]
 
     def count_tokens(self, texts: list[str], *, prompt: str = "") -> list[int]:
         """How many tokens each text has in full, special ones and the prompt's included.
@@ -196,6 +230,7 @@ class LocalModel:
         *,
         prompt: str = "",
         tokenize: Callable[[Sequence[str]], list[Tokens]] | None = None,
+        max_length: int | None = None,
         description: str = "Encoding",
     ) -> None:
         """Run texts, and give every batch's outputs away as soon as they are there; see `Engine.each`.
@@ -205,6 +240,7 @@ class LocalModel:
             store: Takes what a batch gave.
             prompt: What is put before each text.
             tokenize: Makes tokens of texts; by default the model's tokenizer, after the prompt was put before them.
+            max_length: Tokens that it reads of each text, if not the model's usual number.
             description: What the bar says.
 
         Raises:
@@ -216,7 +252,7 @@ class LocalModel:
         tokenizer, engine = self._load()
         counting = _Counting(tokenize or self._prompted(tokenizer, prompt))
         engine.each(texts, counting, store, description=description, show_progress=self.show_progress)
-        self._take_note(counting.truncation, len(texts))
+        self._take_note(counting.truncation, len(texts), max_length or self.max_length)
 
     def _prompted(self, tokenizer: TextTokenizer, prompt: str) -> Callable[[Sequence[str]], list[Tokens]]:
         """Tokenizes texts with the prompt before them."""
@@ -230,7 +266,7 @@ class LocalModel:
 
         return tokenize
 
-    def _take_note(self, truncation: Truncation, count: int) -> None:
+    def _take_note(self, truncation: Truncation, count: int, max_length: int) -> None:
         if not truncation.texts:
             return
         with self._lock:
@@ -238,11 +274,11 @@ class LocalModel:
         if is_first:
             what = "pairs of query and document" if self.spec.task == "reranker" else "texts"
             warnings.warn(
-                f"{truncation.texts} of {count} {what} are longer than the {self.max_length} tokens that"
+                f"{truncation.texts} of {count} {what} are longer than the {max_length} tokens that"
                 f" {self.spec.name} is set to read, and lost their ends, about {truncation.tokens:,} tokens; split them"
                 " into passages to have all of them read",
                 TruncationWarning,
-                stacklevel=_levels_to_caller(),
+                stacklevel=levels_to_caller(),
             )
 
     def _files(self) -> ModelFiles:
@@ -253,26 +289,34 @@ class LocalModel:
         files = fetch_model(row, self._folder, show_progress=self.show_progress)
         return ModelFiles(files["tokenizer.json"], files.get("config.json"), (("", files[row.weights]),))
 
-    def _load(self) -> tuple[TextTokenizer, Engine]:
+    def _load(self) -> tuple[TextTokenizer, Engine | StaticEngine]:
         with self._lock:
             if self._loaded is None:
                 files = self._files()
-                tokenizer = TextTokenizer(files.tokenizer, self.max_length, lowercase=self.spec.lowercase)
                 weights = files.weights[0][1]
-                session = self._ready_or_built(files, tokenizer)
-                try:
-                    engine = Engine(session, self.spec.dims, batch_tokens=self._batch_tokens, threads=self._threads)
-                except ModelError as error:
-                    raise ModelFileError(f"{weights} cannot be run: {error}") from error
+                if holds_static(weights):
+                    if self.quantize:
+                        raise InputError(f"quantize={self.quantize!r} is for networks; {self.spec.name} is a table")
+                    self._loaded = load_static(self.spec, files, self.max_length)
+                    return self._loaded
+                tokenizer = TextTokenizer(files.tokenizer, self.max_length, lowercase=self.spec.lowercase)
+                engine = Engine(
+                    partial(self._open, files, tokenizer),
+                    self.spec.dims,
+                    batch_tokens=self._batch_tokens,
+                    threads=self._threads,
+                    is_large=is_cuda(self.device) or files.size > LARGE,
+                    source=str(weights),
+                )
                 self._loaded = tokenizer, engine
             return self._loaded
 
-    def _ready_or_built(self, files: ModelFiles, tokenizer: TextTokenizer) -> ort.InferenceSession:
+    def _open(self, files: ModelFiles, tokenizer: TextTokenizer, threads: int) -> ort.InferenceSession:
         path = files.weights[0][1]
         if files.config is None or path.suffix == ".onnx":
             if self.quantize and not self.spec.quantization:
                 raise InputError(f"quantize={self.quantize!r} cannot be had of {path}, which is a ready ONNX file")
-            return ready_session(path, providers(self.device))
+            return ready_session(self.spec, files, providers(self.device), threads)
         return built_session(
             self.spec,
             files,
@@ -280,6 +324,7 @@ class LocalModel:
             known=tokenizer.tokenizer.get_vocab_size(),
             providers=providers(self.device),
             quantize=self.quantize,
+            threads=threads,
         )
 
 
@@ -295,35 +340,3 @@ class _Counting:
         lost = [sequence.lost for sequence in tokens if sequence.lost]
         self.truncation += Truncation(len(lost), sum(lost))
         return tokens
-
-
-def find_spec(name: str | Path, task: str, folder: str | Path | None = None, revision: str | None = None) -> ModelSpec:
-    """The model of this name: the catalogue's, or else that of the folder at this path.
-
-    Raises:
-        UnknownModelError: There is neither.
-        InputError: The model is for another task, or `folder` is given beside the path of a folder.
-        ModelFileError: The folder's model cannot be run here.
-    """
-    if revision is not None:
-        raise InputError(f"revision={revision!r} is for a model of the hub, and {name} is none")
-    try:
-        row = find(str(name) if isinstance(name, Path) else name)
-    except UnknownModelError as error:
-        path = Path(name).expanduser()
-        if not str(name).strip() or not path.is_dir():
-            raise UnknownModelError(f"{error} There is no folder {str(path)!r} either.") from None
-        if folder is not None:
-            raise InputError(f"{path} is a folder with a model; folder={str(folder)!r} cannot be another one") from None
-        return read_folder(path, task)
-    if row.task != task:
-        raise InputError(f"{row.name} is a {row.task} model; a {task} model is needed here")
-    return spec_of_row(row)
-
-
-def _levels_to_caller() -> int:
-    """The `stacklevel` at which a warning of the calling function points at the first line outside milvine."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "milvine":
-        frame, level = frame.f_back, level + 1
-    return level

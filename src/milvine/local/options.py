@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 from milvine.errors import InputError, InputTypeError
 
 QUANTIZATIONS = ("int8",)
+BACKENDS = ("onnx", "torch")
 
 
 class LocalOptions(TypedDict, total=False):
@@ -23,6 +24,8 @@ class LocalOptions(TypedDict, total=False):
         threads: Batches that run at once; by default the number of processors.
         quantize: `"int8"` to run the model's matrix products in 8 bits.
         show_progress: Show a bar; by default on a terminal only.
+        backend: `"onnx"`, the default; or `"torch"` to run the model by sentence-transformers, which needs
+            `pip install 'milvine[torch]'`: for architectures that milvine does not know.
     """
 
     folder: str | Path | None
@@ -32,6 +35,7 @@ class LocalOptions(TypedDict, total=False):
     threads: int | None
     quantize: str | None
     show_progress: bool | None
+    backend: str | None
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -39,11 +43,14 @@ def check_options(options: Mapping[str, Any]) -> None:
 
     Raises:
         InputTypeError: A name is not one of `LocalOptions`.
+        InputError: There is no such backend.
     """
     known = LocalOptions.__annotations__
     for name in options:
         if name not in known:
             raise InputTypeError(f"there is no option {name!r} for a local model; there are {', '.join(known)}")
+    if options.get("backend") not in (None, *BACKENDS):
+        raise InputError(f"backend must be {' or '.join(map(repr, BACKENDS))}, not {options['backend']!r}")
 
 
 def check_count(name: str, value: int, least: int = 1, most: int | None = None) -> None:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 PARTIAL = ".partial-"
 """How the names of unfinished files and scratch folders begin."""
 
+OFFLINE_SWITCHES = ("MILVINE_OFFLINE", "HF_HUB_OFFLINE")
+"""Environment variables that keep milvine from asking other machines, if set to 1, true, yes or on."""
+
 CHUNK = 1 << 20
 HUB_ANSWER_SECONDS = 3.0
 """How long the hub may take to connect, and then to answer, before it counts as unreachable."""
@@ -140,12 +143,12 @@ def from_hub(fetch: Fetch) -> None:
         return
     import httpx
 
-    endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
+    endpoint = hub_endpoint()
     base = f"{endpoint}/{fetch.row.repo}/resolve/{fetch.row.revision}"
     try:
         host = httpx.URL(endpoint).netloc.decode()
-        headers = {"Accept-Encoding": "identity"} | _authorization()
-        _probe(f"{base}/{fetch.missing[0].path}", headers)
+        headers = {"Accept-Encoding": "identity"} | authorization()
+        probe(f"{base}/{fetch.missing[0].path}", headers)
         size = sum(file.size for file in fetch.missing)
         timeout = httpx.Timeout(HUB_STALL_SECONDS, connect=HUB_ANSWER_SECONDS)
         with (
@@ -161,11 +164,28 @@ def from_hub(fetch: Fetch) -> None:
     except SourceError as error:
         fetch.tried.append(f"Hugging Face hub ({host}): {error}")
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:
-        fetch.tried.append(f"Hugging Face hub: {_reason(error)}")
+        fetch.tried.append(f"Hugging Face hub: {reason_of(error)}")
 
 
-def _probe(url: str, headers: dict[str, str]) -> None:
-    """Find out within seconds whether the hub answers at all; what it answers is for the download to judge."""
+def hub_endpoint() -> str:
+    """Where the hub is."""
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
+
+
+def why_offline(offline: bool | None) -> str | None:
+    """Why no other machine may be asked, by the caller's word or by a switch; `None` if one may."""
+    for name in OFFLINE_SWITCHES:
+        if os.environ.get(name, "").strip().lower() in {"1", "true", "yes", "on"}:
+            return f"{name} is set"
+    return "offline=True" if offline else None
+
+
+def probe(url: str, headers: dict[str, str]) -> None:
+    """Find out within seconds whether the hub answers at all; what it answers is for the download to judge.
+
+    Raises:
+        UnreachableError: It does not.
+    """
     import httpx
 
     reasons: list[str] = []
@@ -174,7 +194,7 @@ def _probe(url: str, headers: dict[str, str]) -> None:
         try:
             httpx.head(url, headers=headers, follow_redirects=True, timeout=HUB_ANSWER_SECONDS)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError, OSError) as error:
-            reasons.append(_reason(error))
+            reasons.append(reason_of(error))
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
@@ -185,7 +205,8 @@ def _probe(url: str, headers: dict[str, str]) -> None:
         raise UnreachableError(reasons[0])
 
 
-def _authorization() -> dict[str, str]:
+def authorization() -> dict[str, str]:
+    """The header that names the user to the hub, if there is a token."""
     from huggingface_hub import get_token
 
     token = get_token()
@@ -198,7 +219,8 @@ def _received(response: httpx.Response, advance: Callable[[int], None]) -> Itera
         yield chunk
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """An error in a few words."""
     return f"{type(error).__name__} ({error})" if str(error) else type(error).__name__
 
 
@@ -234,6 +256,7 @@ def _download_wheel(wheel: WheelSource, scratch: Path, fetch: Fetch) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-cache-dir", "--progress-bar=off", f"--retries={PIP_RETRIES}", "--no-deps", "--only-binary=:all:"]
     command += ["--ignore-requires-python", "--require-hashes", "--dest", str(scratch), "-r", str(requirements)]
+    command += _platform(wheel.tag)
     # In an empty working directory no file of the user's can pass for a module; nothing is installed, so no virtual
     # environment is needed; the wheel is gathered in TMPDIR, which must be on a disk that has room for it.
     environment = os.environ | {"PIP_REQUIRE_VIRTUALENV": "0", "TMPDIR": str(scratch), "PYTHONUTF8": "1"}
@@ -262,6 +285,20 @@ def _download_wheel(wheel: WheelSource, scratch: Path, fetch: Fetch) -> Path:
     if len(found) != 1:
         raise SourceError(f"pip delivered {len(found)} wheels instead of one")
     return found[0]
+
+
+def _platform(tag: str) -> list[str]:
+    """The options that let pip deliver a wheel that is built for another Python or machine; only its data is used."""
+    python, abi, platform = tag.split("-")
+    if platform == "any":
+        return []
+    implementation, version = python.rstrip("0123456789"), python.lstrip("abcdefghijklmnopqrstuvwxyz")
+    return [
+        f"--implementation={implementation}",
+        f"--python-version={version}",
+        f"--abi={abi}",
+        f"--platform={platform}",
+    ]
 
 
 def _size_of(folder: Path) -> int:
@@ -298,7 +335,7 @@ def _unpack(path: Path, wheel: WheelSource, fetch: Fetch) -> None:
     except KeyError as error:
         raise SourceError(f"the wheel does not hold {error.args[0]}") from error
     except (BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise SourceError(f"the wheel cannot be unpacked: {_reason(error)}") from error
+        raise SourceError(f"the wheel cannot be unpacked: {reason_of(error)}") from error
 
 
 # Writing to milvine's cache
@@ -345,19 +382,19 @@ def remove_partial(folder: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def require_room(folder: Path, size: int) -> None:
-    """Refuse a download that the disk cannot hold before it is begun.
+def require_room(folder: Path, size: int, variable: str = "MILVINE_CACHE") -> None:
+    """Refuse a download that the disk cannot hold before it is begun; `variable` says where another disk is named.
 
     Raises:
         ModelUnavailableError: Fewer than `size` bytes are free.
     """
-    with writing(folder, size):
+    with writing(folder, size, variable):
         if shutil.disk_usage(folder).free < size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextmanager
-def writing(path: Path, size: int) -> Iterator[None]:
+def writing(path: Path, size: int, variable: str = "MILVINE_CACHE") -> Iterator[None]:
     """Turn the failure of a write into an error that names the path and what to do about it."""
     try:
         yield
@@ -365,9 +402,7 @@ def writing(path: Path, size: int) -> Iterator[None]:
         raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            advice = (
-                f"{size / 1e6:,.1f} MB are needed. Free some space, or set MILVINE_CACHE to a folder that has room."
-            )
+            advice = f"{size / 1e6:,.1f} MB are needed. Free some space, or set {variable} to a folder that has room."
         else:
-            advice = "Mend its permissions, or set MILVINE_CACHE to a folder that may be written."
+            advice = f"Mend its permissions, or set {variable} to a folder that may be written."
         raise ModelUnavailableError(f"Cannot write {path}: {error.strerror or error}. {advice}") from error

@@ -36,6 +36,10 @@ class SparseRows:
                 terms = np.sort(terms[largest])
             self._rows[position] = terms.astype(np.int32), row[terms]
 
+    def put(self, position: int, terms: npt.NDArray[np.int32], values: npt.NDArray[np.float32]) -> None:
+        """Take one row's positive values, those of the dimensions `terms`, which ascend."""
+        self._rows[position] = terms, values
+
     def matrix(self, order: Sequence[int]) -> SparseMatrix:
         """The rows at these positions, in this order; a position may come again."""
         from scipy.sparse import csr_array

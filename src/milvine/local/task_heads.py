@@ -1,4 +1,4 @@
-"""The heads that a `config.json` decides: terms by a masked language model, and the logit of a classifier.
+"""The heads that a `config.json` decides: terms by a masked language model, and the logits of a classifier.
 
 What the checkpoints call their parts is data, by `model_type`.
 """
@@ -6,7 +6,7 @@ What the checkpoints call their parts is data, by `model_type`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from milvine.local.architectures.base import ACTIVATIONS, Config, check, check_activation
@@ -25,7 +25,10 @@ class LanguageNames:
         tied: The table of token vectors, which is that matrix where the checkpoint holds no other.
         biases: The scores' bias: the first of these that the checkpoint holds.
         activation: The field of `config.json` that names the activation; `None` where it is always "gelu".
-        epsilon: The field that has the layer norm's epsilon; `None` where it is always 1e-12.
+        epsilon: The field that has the layer norm's epsilon, if one has.
+        usual_epsilon: What holds where none has, or it is left out.
+        unbiased: Which of `"dense"`, `"norm"` and `"decoder"` may lack a bias: for each, the field that says whether it
+            has one, and what holds where the field is left out.
     """
 
     dense: str
@@ -35,6 +38,8 @@ class LanguageNames:
     tied: str = "embeddings.word_embeddings.weight"
     activation: str | None = "hidden_act"
     epsilon: str | None = "layer_norm_eps"
+    usual_epsilon: float = 1e-12
+    unbiased: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
 
 
 _BERT = LanguageNames(
@@ -58,12 +63,25 @@ _ROBERTA = LanguageNames(
     biases=("lm_head.decoder.bias", "lm_head.bias"),
     activation=None,
 )
+_MODERNBERT = LanguageNames(
+    dense="head.dense",
+    norm="head.norm",
+    decoder="decoder.weight",
+    biases=("decoder.bias",),
+    tied="embeddings.tok_embeddings.weight",
+    activation="classifier_activation",
+    epsilon="norm_eps",
+    usual_epsilon=1e-5,
+    unbiased={"dense": ("classifier_bias", False), "norm": ("norm_bias", False), "decoder": ("decoder_bias", True)},
+)
 LANGUAGE_HEADS = {
     "bert": _BERT,
     "distilbert": _DISTILBERT,
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
     "camembert": _ROBERTA,
+    "mpnet": _ROBERTA,
+    "modernbert": _MODERNBERT,
 }
 
 
@@ -81,6 +99,7 @@ class Splade:
     activation: str
     epsilon: float
     is_tied: bool
+    unbiased: tuple[str, ...] = ()
     twice: bool = False
 
     def width(self, inputs: int) -> int:  # noqa: ARG002
@@ -94,14 +113,17 @@ class Splade:
         x = g.op("Where", is_token, x, g.op("Slice", x, g.ints(0), g.ints(1), g.ints(1)))
         x = g.op("Reshape", x, g.ints(-1, self.hidden))
         kind, options = ACTIVATIONS[self.activation]
-        x = g.op(kind, g.linear(x, self.names.dense, self.hidden, self.hidden), **options)
-        x = g.layer_norm(x, self.names.norm, self.hidden, self.epsilon)
+        x = g.linear(x, self.names.dense, self.hidden, self.hidden, bias="dense" not in self.unbiased)
+        x = g.op(kind, x, **options)
+        x = g.layer_norm(x, self.names.norm, self.hidden, self.epsilon, bias="norm" not in self.unbiased)
         decoder = self.names.tied if self.is_tied and not g.holds(self.names.decoder) else self.names.decoder
-        logits = g.op("Gemm", x, g.weight(decoder, (self.vocabulary, self.hidden)), transB=1)
+        logits = g.product(x, decoder, self.hidden, self.vocabulary)
         shape = g.op("Concat", g.op("Shape", mask), g.ints(self.vocabulary), axis=0)
         best = g.op("ReduceMax", g.op("Reshape", logits, shape), g.ints(1), keepdims=0)
-        bias = next((name for name in self.names.biases if g.holds(name)), self.names.biases[-1])
-        best = g.op("Relu", g.op("Add", best, g.weight(bias, (self.vocabulary,))))
+        if "decoder" not in self.unbiased:
+            bias = next((name for name in self.names.biases if g.holds(name)), self.names.biases[-1])
+            best = g.op("Add", best, g.weight(bias, (self.vocabulary,)))
+        best = g.op("Relu", best)
         for _ in range(1 + self.twice):
             best = g.op("Log", g.op("Add", best, g.number(1.0)))
         return best
@@ -132,11 +154,21 @@ def language_head(raw: Mapping[str, Any], config: Config, source: str, *, twice:
         ),
     )
     names = LANGUAGE_HEADS[model_type]
-    activation = raw.get(names.activation) if names.activation else "gelu"
-    epsilon = raw.get(names.epsilon, 1e-12) if names.epsilon else 1e-12
+    activation = raw.get(names.activation, "gelu") if names.activation else "gelu"
+    epsilon = raw.get(names.epsilon, names.usual_epsilon) if names.epsilon else names.usual_epsilon
     check_activation(source, str(activation))
-    is_tied = raw.get("tie_word_embeddings", True) is not False
-    return (Splade(names, config.hidden_size, config.vocab_size, str(activation), float(epsilon), is_tied, twice),)
+    return (
+        Splade(
+            names,
+            config.hidden_size,
+            config.vocab_size,
+            str(activation),
+            float(epsilon),
+            is_tied=raw.get("tie_word_embeddings", True) is not False,
+            unbiased=tuple(part for part, (name, default) in names.unbiased.items() if not raw.get(name, default)),
+            twice=twice,
+        ),
+    )
 
 
 @dataclass(frozen=True)
@@ -169,8 +201,36 @@ CLASSIFIERS = {
 }
 
 
+def labels_of(raw: Mapping[str, Any], source: str, logits: int | None = None) -> tuple[str, ...]:
+    """The names of a classifier's labels, one for each logit, in the logits' order.
+
+    Args:
+        raw: The object of its `config.json`.
+        source: The path of that file.
+        logits: How many logits there are, where that is known otherwise; names of another number are not taken then.
+
+    Raises:
+        ModelFileError: They are not numbered from 0.
+    """
+    names = _names_of_labels(raw, source)
+    return names if logits in (None, len(names)) else tuple(f"LABEL_{number}" for number in range(logits or 0))
+
+
+def _names_of_labels(raw: Mapping[str, Any], source: str) -> tuple[str, ...]:
+    given = raw.get("id2label")
+    if given is None:
+        count = raw.get("num_labels", 2)  # 2 is transformers' default
+        is_count = isinstance(count, int) and not isinstance(count, bool) and count > 0
+        check(source, (is_count, f"num_labels is {count!r}; it must be a whole number above 0"))
+        return tuple(f"LABEL_{number}" for number in range(count))
+    numbers = [str(number) for number in range(len(given))] if isinstance(given, dict) else []
+    is_numbered = bool(numbers) and set(given) == set(numbers)
+    check(source, (is_numbered, f"id2label is {given!r}; it must be an object whose keys are 0, 1 and so on"))
+    return tuple(str(given[number]) for number in numbers)
+
+
 def classifier_head(raw: Mapping[str, Any], config: Config, source: str) -> tuple[Step, ...]:
-    """The head of a reranker: a classifier with one logit, the relevance.
+    """The head of a classifier over a text or a pair of texts, with a logit for each of its labels.
 
     Args:
         raw: The object of its `config.json`.
@@ -178,18 +238,12 @@ def classifier_head(raw: Mapping[str, Any], config: Config, source: str) -> tupl
         source: The path of that file.
 
     Raises:
-        ModelFileError: It has several logits, or the architecture has no classifier that is known.
+        ModelFileError: The architecture has no classifier that is known, or the labels are not numbered.
     """
     model_type, hidden = str(raw.get("model_type")), config.hidden_size
-    labels = raw.get("id2label")
-    count = len(labels) if isinstance(labels, dict) else raw.get("num_labels", 2)  # 2 is transformers' default
+    count = len(labels_of(raw, source))
     check(
         source,
-        (
-            count == 1,
-            f"the model tells {count} labels apart; a reranker gives one logit, the relevance, and no score can be made"
-            " of several",
-        ),
         (
             model_type in CLASSIFIERS or model_type == "modernbert",
             f"no classifier of the architecture {model_type!r} is known here; known are"
@@ -197,16 +251,16 @@ def classifier_head(raw: Mapping[str, Any], config: Config, source: str) -> tupl
         ),
     )
     if model_type == "modernbert":
-        return _modernbert_classifier(raw, hidden, source)
+        return _modernbert_classifier(raw, hidden, count, source)
     names = CLASSIFIERS[model_type]
     return (
         Pooling(("cls",)),
         Linear(names.dense, hidden, hidden, names.activation),
-        Linear(names.last, hidden, 1),
+        Linear(names.last, hidden, count),
     )
 
 
-def _modernbert_classifier(raw: Mapping[str, Any], hidden: int, source: str) -> tuple[Step, ...]:
+def _modernbert_classifier(raw: Mapping[str, Any], hidden: int, count: int, source: str) -> tuple[Step, ...]:
     pooling, activation = raw.get("classifier_pooling", "cls"), raw.get("classifier_activation", "gelu")
     check(
         source,
@@ -218,7 +272,7 @@ def _modernbert_classifier(raw: Mapping[str, Any], hidden: int, source: str) -> 
         Pooling((pooling,)),
         Linear("head.dense", hidden, hidden, "GELU", bias=bool(raw.get("classifier_bias", False))),
         LayerNorm("head.norm", hidden, epsilon, bias=has_bias),
-        Linear("classifier", hidden, 1),
+        Linear("classifier", hidden, count),
     )
 
 

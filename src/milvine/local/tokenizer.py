@@ -28,12 +28,14 @@ class Tokens:
         type_ids: Their types.
         lost: How many tokens it had too many, and lost; of a text of which only the head was tokenized, an estimate.
         unpooled: How many tokens at its head take no part in pooling.
+        unattended: How many tokens at its end no token attends to.
     """
 
     ids: list[int]
     type_ids: list[int]
     lost: int = 0
     unpooled: int = 0
+    unattended: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -79,8 +81,17 @@ class TextTokenizer:
         Raises:
             InputError: A text holds half of a surrogate pair.
         """
-        room = self.max_length - (len(self._one) - 1)
-        return [_join(self._one, [ids[:room]], max(0, len(ids) + beyond - room)) for ids, beyond in self._ids(texts)]
+        return self.texts_cut_to(self.max_length, texts)
+
+    def texts_cut_to(self, max_length: int, texts: Sequence[str]) -> list[Tokens]:
+        """The tokens of texts that may have another number of tokens.
+
+        Raises:
+            InputError: A text holds half of a surrogate pair.
+        """
+        room = max_length - (len(self._one) - 1)
+        found = self._ids(texts, max_length)
+        return [_join(self._one, [ids[:room]], max(0, len(ids) + beyond - room)) for ids, beyond in found]
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has in full, special ones included.
@@ -100,32 +111,41 @@ class TextTokenizer:
         ends_specially = self._one[-1][0] is None
         return len(tokens) - ends_specially
 
-    def pairs(self, first: str, seconds: Sequence[str]) -> list[Tokens]:
+    def pairs(self, first: str, seconds: Sequence[str], first_length: int | None = None) -> list[Tokens]:
         """The tokens of `first` joined with each of `seconds`; of a pair too long, the longer text loses its end.
 
         Of two texts that both fill more than half of `max_length`, each keeps half; an odd token goes to the longer
         one, or to either where both go beyond their heads.
 
+        Args:
+            first: The one text.
+            seconds: The others.
+            first_length: Tokens of `first` that are kept, without special ones; then only the other text is cut.
+
         Raises:
             InputError: A text holds half of a surrogate pair.
         """
         room = self.max_length - (len(self._two) - 2)
-        ((one, beyond_one),) = self._ids([first])
+        ((one, beyond_one),) = self._ids([first], self.max_length)
         pairs = []
-        for two, beyond_two in self._ids(seconds):
-            kept_one, kept_two = _share(len(one), len(two), room)
-            lost = max(0, len(one) + beyond_one + len(two) + beyond_two - room)
+        for two, beyond_two in self._ids(seconds, self.max_length):
+            if first_length is None:
+                kept_one, kept_two = _share(len(one), len(two), room)
+            else:
+                kept_one = min(len(one), first_length, room)
+                kept_two = min(len(two), room - kept_one)
+            lost = len(one) - kept_one + beyond_one + len(two) - kept_two + beyond_two
             pairs.append(_join(self._two, [one[:kept_one], two[:kept_two]], lost))
         return pairs
 
-    def _ids(self, texts: Sequence[str]) -> list[tuple[list[int], int]]:
-        """Each text's tokens, without special ones: all, or more than `max_length` and about how many follow."""
-        heads = [_head(text, HEAD * self.max_length) for text in texts]
+    def _ids(self, texts: Sequence[str], length: int) -> list[tuple[list[int], int]]:
+        """Each text's tokens, without special ones: all, or more than `length` and about how many follow."""
+        heads = [_head(text, HEAD * length) for text in texts]
         found = []
         for text, head, ids in zip(texts, heads, self._encode(heads), strict=True):
             if len(head) == len(text):
                 found.append((ids, 0))
-            elif len(ids) > self.max_length:
+            elif len(ids) > length:
                 found.append((ids, round((len(text) - len(head)) * len(ids) / len(head))))
             else:
                 found.append((self._encode([text])[0], 0))

@@ -28,6 +28,13 @@ def normalized(vectors: DenseMatrix) -> DenseMatrix:
     return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
+def layer_normalized(vectors: DenseMatrix) -> DenseMatrix:
+    """Vectors of mean 0 and variance 1, along the last axis, as PyTorch's `layer_norm` makes them without weights."""
+    centred = vectors - vectors.mean(axis=-1, keepdims=True)
+    variance = np.square(centred).mean(axis=-1, keepdims=True)
+    return np.asarray(centred / np.sqrt(variance + 1e-5), dtype=np.float32)
+
+
 def as_int8(vectors: DenseMatrix) -> Array:
     """int8 of the same shape: each vector scaled so that its largest component is 127 or -127, and rounded.
 
@@ -72,11 +79,13 @@ class VectorForm:
         dim: Dimensions of a vector as it is given out.
         normalize: Whether vectors are scaled to length 1, after what is too much has been cut off.
         output: A name of `OUTPUTS`.
+        layer_norm: Whether vectors are layer-normalised before they are cut, which some models want.
     """
 
     dim: int
     normalize: bool = False
     output: str = "float32"
+    layer_norm: bool = False
 
     def empty(self, count: int) -> npt.NDArray[Any]:
         """An array for `count` vectors."""
@@ -86,7 +95,7 @@ class VectorForm:
 
     def apply(self, vectors: DenseMatrix) -> Array:
         """Vectors in this form; `vectors` are float32 of shape `(n, dim or more)`."""
-        kept = vectors[:, : self.dim]
+        kept = (layer_normalized(vectors) if self.layer_norm else vectors)[:, : self.dim]
         return OUTPUTS[self.output].convert(normalized(kept) if self.normalize else kept)
 
 

@@ -37,7 +37,7 @@ def read_weights(path: Path) -> dict[str, npt.NDArray[Any]]:
     """A checkpoint's floating-point tensors by name; bfloat16 becomes float32.
 
     Args:
-        path: A `.safetensors` or `.bin` file, or the `.index.json` of a checkpoint in several.
+        path: A `.safetensors`, `.bin` or `.pt` file, or the `.index.json` of a checkpoint in several.
 
     Raises:
         ModelFileError: A file is missing, is no checkpoint, is cut short, would run code, or a tensor holds NaN or
@@ -45,7 +45,7 @@ def read_weights(path: Path) -> dict[str, npt.NDArray[Any]]:
     """
     tensors: dict[str, npt.NDArray[Any]] = {}
     for part in weights_files(path):
-        for name, tensor in _read_torch(part) if part.suffix == ".bin" else _read_safetensors(part):
+        for name, tensor in _read_torch(part) if part.suffix in (".bin", ".pt") else _read_safetensors(part):
             # A sum is NaN or infinite if any part is; it needs no second array the size of the tensor.
             with np.errstate(invalid="ignore"):
                 total = tensor.sum(dtype=np.float64)

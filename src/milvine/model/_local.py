@@ -3,34 +3,66 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from milvine._texts import as_text, as_texts
-from milvine.errors import ModelFileError, ModelUnavailableError
+from milvine.errors import InputError, ModelFileError, ModelUnavailableError
 from milvine.local.devices import check_device
 from milvine.local.options import LocalOptions, check_options
 from milvine.model.base import BaseEmbeddingFunction, Vectors
 from milvine.types import Truncation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from typing_extensions import Self, Unpack
 
     from milvine.local.encoder import LocalModel
+    from milvine.local.spec import ModelSpec
+    from milvine.local.torch_models import TorchModel
 
 
-def local_model(name: str | Path, task: str, device: str | None, batch_size: int, options: LocalOptions) -> LocalModel:
+def local_model(
+    name: str | Path | ModelSpec, task: str, device: str | None, batch_size: int, options: LocalOptions
+) -> LocalModel:
     """A model on this machine, with the arguments that all functions over one have.
 
     Raises:
-        MilvineError: As `LocalModel`; and `InputTypeError` for an option that there is not.
+        MilvineError: As `LocalModel`, or with `backend="torch"` as `TorchModel`; and `InputTypeError` for an option
+            that there is not.
     """
-    from milvine.local.encoder import LocalModel
-
     check_device(device, batch_size)
     check_options(options)
-    return LocalModel(name, task, device=device, **options)
+    if options.get("backend") == "torch":
+        return cast("LocalModel", _torch_model(name, task, device, batch_size, options))  # it does what LocalModel does
+    from milvine.local.encoder import LocalModel
+
+    others: dict[str, Any] = {option: value for option, value in options.items() if option != "backend"}
+    return LocalModel(name, task, device=device, **others)
+
+
+def _torch_model(
+    name: str | Path | ModelSpec, task: str, device: str | None, batch_size: int, options: LocalOptions
+) -> TorchModel:
+    from milvine.local.torch_models import TorchModel
+
+    if not isinstance(name, (str, Path)):
+        raise InputError(f'backend="torch" is not for {name.name}, which is run by onnxruntime')
+    return TorchModel(name, task, device=device, batch_size=batch_size, options=options)
+
+
+def one_device(device: str | None, devices: str | Sequence[str] | None) -> str | None:
+    """The device of FlagEmbedding's two ways to name it.
+
+    Raises:
+        InputError: Several are named.
+    """
+    if devices is None:
+        return device
+    listed = [devices] if isinstance(devices, str) else list(devices)
+    if len(listed) != 1:
+        raise InputError(f"devices must name one device, not {devices!r}; use a function for each")
+    return listed[0]
 
 
 class LocalEmbeddingFunction(BaseEmbeddingFunction[Vectors]):
@@ -45,7 +77,7 @@ class LocalEmbeddingFunction(BaseEmbeddingFunction[Vectors]):
 
     def __init__(
         self,
-        model_name: str | Path,
+        model_name: str | Path | ModelSpec,
         batch_size: int,
         query_instruction: str,
         doc_instruction: str,
@@ -113,7 +145,8 @@ class LocalEmbeddingFunction(BaseEmbeddingFunction[Vectors]):
             ModelUnavailableError: The model's folder is gone.
             ModelFileError: The folder holds another model now.
         """
-        settings = ("query_instruction", "doc_instruction", "max_length", "quantize", *cls.SETTINGS)
+        options = ("revision", "max_length", "quantize", "backend")
+        settings = (*options, "query_instruction", "doc_instruction", *cls.SETTINGS)
         made = cls(name_in(identity), **{name: identity[name] for name in settings if name in identity})
         check_fingerprint(made._model, identity)
         return made
@@ -128,21 +161,24 @@ def identity_of(model: LocalModel) -> dict[str, Any]:
         "fingerprint": model.fingerprint,
         "quantize": model.quantize,
     }
+    if backend := getattr(model, "backend", None):
+        identity["backend"] = backend
     return identity | ({"folder": str(spec.folder)} if spec.folder else {})
 
 
 def name_in(identity: dict[str, Any]) -> str:
-    """What to call a model by, to have it again: its name, or the path of its folder.
+    """What to call a model by, to have it again: its name, its hub id, or the path of its folder.
 
     Raises:
-        UnknownModelError: This milvine's catalogue has no such model.
+        UnknownModelError: This milvine's catalogue has no such model, and it is no hub id.
         ModelUnavailableError: The model's folder is gone.
     """
     from milvine.local.catalogue import find
+    from milvine.local.hub import is_hub_id
 
-    folder = identity.get("folder")
+    folder, model = identity.get("folder"), identity["model"]
     if folder is None:
-        return find(identity["model"]).name
+        return str(model) if is_hub_id(model) else find(model).name
     if not Path(folder).is_dir():
         raise ModelUnavailableError(
             f"the model {identity['model']} lay in {folder}, and there is no such folder now; put it back, or pass"

@@ -71,14 +71,14 @@ def test_a_document_that_comes_again_is_computed_once(
     rf: CrossEncoderRerankFunction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = rf._model._load()[1]
-    session, shapes = engine._session, []
+    session, shapes = engine.session(1), []
 
     class Counting:
-        def run(self, outputs: None, feed: dict[str, Any]) -> Any:
+        def run(self, outputs: list[str], feed: dict[str, Any]) -> Any:
             shapes.append(feed["input_ids"].shape)
             return session.run(outputs, feed)
 
-    monkeypatch.setattr(engine, "_session", Counting())
+    monkeypatch.setitem(engine._sessions, 1, Counting())
     rf(QUERY, [MUSEUMS, POPULATION, MUSEUMS, MUSEUMS])
     assert [count for count, _ in shapes] == [1, 1]  # and each pair alone, because the file is quantised
 

@@ -117,7 +117,7 @@ def test_the_identity_makes_the_function_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({}, UnknownModelError, "no model 'naver/splade-cocondenser-ensembledistil' in the catalogue.* splade-tiny"),
+        ({"model_name": "splade"}, UnknownModelError, "no model 'splade' in the catalogue.* Did you mean 'splade-"),
         ({"model_name": "all-MiniLM-L6-v2"}, InputError, "is a dense model; a sparse model is needed here"),
         ({"k_tokens_query": 0}, InputError, "k_tokens_query must be at least 1, not 0"),
         ({"k_tokens_document": "5"}, InputTypeError, "k_tokens_document must be a whole number, not str"),

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from milvine.local.options import LocalOptions
-from milvine.local.vector_form import vector_form
-from milvine.model._local import LocalEmbeddingFunction
-from milvine.types import DenseVectors
+from milvine.model._dense import LocalDenseFunction
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class SentenceTransformerEmbeddingFunction(LocalEmbeddingFunction[DenseVectors]):
+class SentenceTransformerEmbeddingFunction(LocalDenseFunction):
     """Dense vectors from a Sentence Transformers model, run by onnxruntime in float32.
 
     The default, all-MiniLM-L6-v2 (https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2), has 384 dimensions
@@ -25,8 +23,9 @@ class SentenceTransformerEmbeddingFunction(LocalEmbeddingFunction[DenseVectors])
     queries and documents. What its own chain normalises has length 1, whatever `normalize_embeddings` says.
 
     Args:
-        model_name: A model of the catalogue, which `milvine models` lists; or the path of a folder that holds a model
-            in the layout of Sentence Transformers or of Hugging Face transformers.
+        model_name: A model of the catalogue, which `milvine models` lists; the path of a folder that holds a model in
+            the layout of Sentence Transformers or of Hugging Face transformers; or the id of one on the Hugging Face
+            hub, such as `"intfloat/e5-small-v2"`.
         batch_size: Taken for the sake of programs written for `pymilvus.model`. Batches are formed by tokens, which is
             faster; see `batch_tokens`.
         query_instruction: Put before each query; by default what the model was trained with.
@@ -40,14 +39,12 @@ class SentenceTransformerEmbeddingFunction(LocalEmbeddingFunction[DenseVectors])
         **options: See `milvine.local.options.LocalOptions`.
 
     Raises:
-        UnknownModelError: The catalogue has no such model, and there is no such folder.
+        UnknownModelError: There is no such model in the catalogue, no such folder, and none on the hub.
+        ModelUnavailableError: The model's files cannot be had.
         ModelFileError: A file of the folder is missing, contradicts another, or says what cannot be run here.
         MissingExtraError: `device` is a CUDA device, and the onnxruntime that is installed cannot use one.
         InputError: An option has a value that is not allowed; `InputTypeError` if it is of the wrong type.
     """
-
-    TASK = "dense"
-    SETTINGS = ("normalize_embeddings", "truncate_dim", "output")
 
     def __init__(
         self,
@@ -62,27 +59,14 @@ class SentenceTransformerEmbeddingFunction(LocalEmbeddingFunction[DenseVectors])
         output: str = "float32",
         **options: Unpack[LocalOptions],
     ) -> None:
-        super().__init__(model_name, batch_size, query_instruction, doc_instruction, device, **options)
-        self._form = vector_form(self._model.dim, truncate_dim, normalize_embeddings, output)
-        self.normalize_embeddings = normalize_embeddings
-        self.truncate_dim = truncate_dim
-        self.output = output
-
-    @property
-    def dim(self) -> int:
-        """The number of dimensions of a vector; of a binary one, the number of bits."""
-        return self._form.dim
-
-    def _encode_documents(self, texts: list[str]) -> DenseVectors:
-        return list(self._model.encode(texts, self._form, prompt=self.doc_instruction))
-
-    def _encode_queries(self, texts: list[str]) -> DenseVectors:
-        return list(self._model.encode(texts, self._form, prompt=self.query_instruction))
-
-    def identity(self) -> dict[str, Any]:
-        """The model's name, revision and fingerprint, and every option that changes its vectors.
-
-        For the model of a folder, the weights are read to make the fingerprint, and the folder is named; where it lies
-        changes no vector.
-        """
-        return super().identity() | {"pooling": self._model.spec.pooling}
+        super().__init__(
+            model_name,
+            batch_size,
+            query_instruction,
+            doc_instruction,
+            device,
+            normalize_embeddings,
+            truncate_dim,
+            output,
+            **options,
+        )

@@ -31,21 +31,26 @@ class CrossEncoderRerankFunction(BaseRerankFunction):
     quantisation would make a score depend on the other pairs of its batch.
 
     Args:
-        model_name: A reranker of the catalogue; empty for the default; or the path of a folder that holds a classifier
-            with one logit, in the layout of Sentence Transformers or of Hugging Face transformers.
+        model_name: A reranker of the catalogue; empty for the default; the path of a folder that holds a classifier in
+            the layout of Sentence Transformers or of Hugging Face transformers; or a hub id.
         device: `"cpu"`, `"cuda"`, or `"cuda:1"` for the second CUDA device.
         batch_size: Taken for the sake of programs written for `pymilvus.model`; see `batch_tokens`.
         activation_fct: What is made of the model's logit: a function of one float, such as `sigmoid` of this module;
             by default, for a model of the catalogue, the logit itself, which for the default model is from about -11
             to 11; for a model of a folder, what Sentence Transformers makes of it: what the model's files name, else
-            the sigmoid.
+            the sigmoid. Of several labels, the one that is wanted has its share, from 0 to 1: the softmax of all
+            logits, or, where the model's files say that several labels may hold, the sigmoid of its own.
+        label: For a model that tells several labels apart, such as entailment and contradiction, the one that
+            documents are ordered by: its name or its number.
         **options: See `milvine.local.options.LocalOptions`. Of a pair longer than `max_length` the longer text loses
             its end.
 
     Raises:
-        UnknownModelError: The catalogue has no such model, and there is no such folder.
+        UnknownModelError: There is no such model in the catalogue, no such folder, and none on the hub.
+        ModelUnavailableError: The model's files cannot be had.
         ModelFileError: A file of the folder is missing, contradicts another, or says what cannot be run here.
-        InputError: An option has a value that is not allowed; `InputTypeError` if it is of the wrong type.
+        InputError: An option has a value that is not allowed, or of several labels none is named; `InputTypeError` if
+            an option is of the wrong type.
     """
 
     def __init__(
@@ -54,6 +59,8 @@ class CrossEncoderRerankFunction(BaseRerankFunction):
         device: str | None = "",
         batch_size: int = 32,
         activation_fct: Callable[[float], float] | None = None,
+        *,
+        label: int | str | None = None,
         **options: Unpack[LocalOptions],
     ) -> None:
         if activation_fct is not None and not callable(activation_fct):
@@ -65,11 +72,15 @@ class CrossEncoderRerankFunction(BaseRerankFunction):
                 f"the activation that {self._model.spec.folder} names is not known here; pass activation_fct, a"
                 " function of one float"
             )
+        self.label = label
+        self._logit = _logit_of(label, self._model.spec.labels, self._model.dim, self.model_name)
+        self._shares = activation_fct is None and self._model.spec.activation == "Softmax"
         own = sigmoid if self._model.spec.activation == "Sigmoid" else float
         self.activation_fct: Callable[[float], float] = activation_fct or own
 
     def _rerank(self, query: str, documents: list[str], top_k: int) -> list[RerankResult]:  # noqa: ARG002
-        scores = [float(self.activation_fct(logit)) for logit in self._model.score(query, documents)]
+        rows, at = self._model.logits(query, documents).tolist(), self._logit
+        scores = [_share(row, at) if self._shares else float(self.activation_fct(row[at])) for row in rows]
         if any(map(math.isnan, scores)):
             raise InputError("activation_fct gives NaN for some logits, and NaN cannot be ranked")
         return [RerankResult(text, score, at) for at, (text, score) in enumerate(zip(documents, scores, strict=True))]
@@ -77,3 +88,31 @@ class CrossEncoderRerankFunction(BaseRerankFunction):
     def identity(self) -> dict[str, Any]:
         """The model's name, revision and fingerprint."""
         return {"function": "CrossEncoderRerankFunction", **identity_of(self._model)}
+
+
+def _logit_of(label: int | str | None, labels: tuple[str, ...], count: int, name: str) -> int:
+    """Which of a model's `count` logits makes the score.
+
+    Raises:
+        InputError: There is no such label, or there are several and none is named.
+        InputTypeError: It is neither a name nor a number.
+    """
+    if label is None and count == 1:
+        return 0
+    known = ", ".join(f"{number}: {label!r}" for number, label in enumerate(labels))
+    if label is None:
+        raise InputError(
+            f"{name} tells {count} labels apart ({known}), and documents can be ordered by one: pass label=, its name"
+            " or its number"
+        )
+    if isinstance(label, bool) or not isinstance(label, (int, str)):
+        raise InputTypeError(f"label must be a name or a number, not {type(label).__name__} ({label!r})")
+    number = labels.index(label) if label in labels else label
+    if not isinstance(number, int) or not 0 <= number < count:
+        raise InputError(f"{name} has no label {label!r}; it has {known}")
+    return number
+
+
+def _share(logits: list[float], at: int) -> float:
+    """One logit's share of the softmax, without overflow."""
+    return 1 / sum(math.exp(min(logit - logits[at], 700)) for logit in logits)

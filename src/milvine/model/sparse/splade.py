@@ -21,12 +21,12 @@ class SpladeEmbeddingFunction(LocalEmbeddingFunction[SparseMatrix]):
     `scipy.sparse.csr_array`s of float32 and shape `(n, dim)`, indices sorted, no explicit zeros. They are gathered
     batch by batch, and never held in full.
 
-    The catalogue has `"splade-tiny"`, for English. The default is `pymilvus.model`'s; the catalogue does not have it
-    yet, so pass the path of a folder that holds it.
+    The default is `pymilvus.model`'s, which only the Hugging Face hub has, and whose licence (CC-BY-NC-SA-4.0) is not
+    for commercial use. `"splade-tiny"` (MIT) can be had without the hub.
 
     Args:
-        model_name: A model of the catalogue, which `milvine models` lists; or the path of a folder that holds a masked
-            language model in the layout of Sentence Transformers or of Hugging Face transformers.
+        model_name: A model of the catalogue, which `milvine models` lists; the path of a folder that holds a masked
+            language model in the layout of Sentence Transformers or of Hugging Face transformers; or a hub id.
         batch_size: Taken for the sake of programs written for `pymilvus.model`. Batches are formed by tokens, which is
             faster; see `batch_tokens`.
         query_instruction: Put before each query; by default what the model was trained with.
@@ -37,7 +37,8 @@ class SpladeEmbeddingFunction(LocalEmbeddingFunction[SparseMatrix]):
         **options: See `milvine.local.options.LocalOptions`.
 
     Raises:
-        UnknownModelError: The catalogue has no such model, and there is no such folder.
+        UnknownModelError: There is no such model in the catalogue, no such folder, and none on the hub.
+        ModelUnavailableError: The model's files cannot be had.
         ModelFileError: A file of the folder is missing, contradicts another, or says what cannot be run here.
         InputError: An option has a value that is not allowed; `InputTypeError` if it is of the wrong type.
     """
