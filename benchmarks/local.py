@@ -1,178 +1,219 @@
-"""How fast texts become vectors on this machine, beside Sentence Transformers on the same weights in the same run.
+"""Local inference on this machine beside other libraries, on the same weights and texts, in the same run.
 
-Each contender is a process of its own that loads the model and then encodes all texts each time it is told to; they
-take turns, so that all meet the same noise. CPU seconds stand beside wall seconds, and beside both a plain float32
-matrix product of onnxruntime's, which is the most that the machine gives.
+Each contender is a process of its own; they take turns round by round, so that all meet the same noise. CPU seconds
+stand beside wall seconds, and beside float32 a plain matrix product of onnxruntime's, the most that the machine gives.
+Before anything is timed, every contender's results are compared with milvine's.
 """
 
 from __future__ import annotations
 
 import json
-import random
-import subprocess
+import os
+import platform
 import sys
 import tempfile
+from contextlib import ExitStack
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import click
 
-PEERS = Path(".milvine") / "peers"
-REQUIREMENTS = (("torch==2.13.0",), ("sentence-transformers==6.2.0",))  # torch first: its own wheel, not CUDA's
-TEXTS = 2_000
-MEAN_TOKENS = 60
-
-COMMON = """
-import json, os, sys, time
-texts, folder = json.load(open(sys.argv[1])), sys.argv[2]
-def serve(encode):
-    encode(texts[:64])
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        wall, cpu = time.perf_counter(), time.process_time()
-        encode(texts)
-        print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu]), flush=True)
-"""
-MILVINE = """
-from milvine import model
-serve(model.DefaultEmbeddingFunction(folder=folder, show_progress=False).encode_documents)
-"""
-SENTENCE_TRANSFORMERS = """
-from sentence_transformers import SentenceTransformer, models
-words = models.Transformer(folder, max_seq_length=256)
-network = SentenceTransformer(modules=[words, models.Pooling(384), models.Normalize()], device="cpu")
-serve(lambda texts: network.encode(texts, show_progress_bar=False))
-"""
-MATRIX_PRODUCT = """
-import numpy as np, onnxruntime
-from onnx import TensorProto, helper
-shape = [2048, 2048]
-value = helper.make_tensor_value_info
-inputs = [value(name, TensorProto.FLOAT, shape) for name in ("left", "right")]
-graph = helper.make_graph([helper.make_node("MatMul", ["left", "right"], ["out"])], "product", inputs,
-                          [value("out", TensorProto.FLOAT, shape)])
-network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
-session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
-feed = {name: np.random.rand(*shape).astype("f4") for name in ("left", "right")}
-def multiply(_):
-    for _ in range(20):
-        session.run(None, feed)
-serve(multiply)
-"""
-FLOP_OF_MATRIX_PRODUCT = 20 * 2 * 2048**3
-
-
-class Contender:
-    """A process that encodes all texts whenever it is told to."""
-
-    def __init__(self, python: str, code: str, texts: Path, folder: str) -> None:
-        command = [python, "-c", COMMON + code, str(texts), folder]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        if self._answer() != "ready":
-            raise click.ClickException(f"a contender did not start; run its code by hand: {code.strip()}")
-
-    def round(self) -> tuple[float, float]:
-        """Wall and CPU seconds for all texts."""
-        if self._process.stdin:
-            self._process.stdin.write(b"go\n")
-            self._process.stdin.flush()
-        wall, cpu = json.loads(self._answer())
-        return wall, cpu
-
-    def stop(self) -> None:
-        """End the process."""
-        self._process.communicate()
-
-    def _answer(self) -> str:
-        return self._process.stdout.readline().decode().strip() if self._process.stdout else ""
+from benchmarks.groups import KEYS, Agreement, Entrant, Group, make_groups
+from benchmarks.measures import (
+    Result,
+    Round,
+    flop_of_minilm,
+    flop_of_products,
+    largest_difference,
+    least_cosine,
+    round_of,
+    rows_of,
+)
+from benchmarks.peers import REQUIREMENTS, make_models, make_peers
+from benchmarks.plot import plot
+from benchmarks.process import Contender, ContenderError, Program, start_once
+from benchmarks.table import print_result
+from benchmarks.texts import MOST_TOKENS, TEXTS, paragraphs
 
 
 @click.command()
-@click.option("--rounds", default=5, show_default=True, help="Times that each contender encodes all texts.")
+@click.option("--only", help=f"What to measure, separated by commas: {', '.join(KEYS)}; by default all.")
+@click.option("--rounds", default=5, show_default=True, help="Times that each contender takes its turn.")
+@click.option("--texts", "count", default=TEXTS, show_default=True, type=click.IntRange(400), help="Paragraphs.")
 @click.option("--peers", type=click.Path(path_type=Path), help="A Python that has the peers; by default one is made.")
-@click.option("--json", "output", type=click.Path(path_type=Path), help="Where to write the figures as JSON.")
-def local(rounds: int, peers: Path | None, output: Path | None) -> None:
-    """Tokens a second of all-MiniLM-L6-v2 in float32, on 2,000 paragraphs of 60 tokens on average."""
+@click.option("--json", "figures", type=click.Path(path_type=Path), help="Where to write the figures as JSON.")
+@click.option("--plot", "drawing", type=click.Path(path_type=Path), help="Where to draw them, as SVG.")
+def local(
+    only: str | None, rounds: int, count: int, peers: Path | None, figures: Path | None, drawing: Path | None
+) -> None:
+    """How fast texts become vectors and scores, beside sentence-transformers, fastembed and pymilvus.model."""
+    keys = [key.strip() for key in only.split(",")] if only else list(KEYS)
+    if unknown := set(keys) - set(KEYS):
+        raise click.UsageError(f"there is no group {', '.join(sorted(unknown))}; there are {', '.join(KEYS)}")
+    python = make_peers(peers)
+    minilm, splade = _folder("all-MiniLM-L6-v2"), _folder("splade-tiny")
+    models = make_models(python, minilm, _folder("ms-marco-MiniLM-L-12-v2") / "tokenizer.json")
+    texts, lengths = paragraphs(count)
+    machine = _machine()
+    click.echo(", ".join(f"{name} {value}" for name, value in machine.items()))
+    click.echo(f"{len(texts):,} texts, {sum(lengths):,} tokens, {min(lengths)} to {max(lengths)} each")
+    groups = make_groups(python, models, splade, texts, lengths)
+    results, failed = [], []
+    for key in keys:
+        click.echo(f"\nMeasuring {key} …", err=True)
+        try:
+            result = _measure(groups[key], lengths, rounds)
+        except ContenderError as error:
+            click.echo(f"\n{key} was not measured: {error}", err=True)
+            failed.append(key)
+            continue
+        results.append(result)
+        print_result(result)
+    if figures:
+        peers_used = [name for names in REQUIREMENTS for name in names]
+        report = {"machine": machine, "rounds": rounds, "peers": peers_used, "results": list(map(asdict, results))}
+        figures.write_text(json.dumps(report, indent=2), encoding="utf-8")
+    if drawing:
+        drawing.write_text(plot(results, _caption(machine, rounds)), encoding="utf-8")
+    if failed:
+        sys.exit(1)
+
+
+def _measure(group: Group, lengths: list[int], rounds: int) -> Result:
+    checks: tuple[str, ...] = ()
+    limit: list[float] = []
+    if group.starts:
+        taken = _start(group, rounds)
+    else:
+        checks, taken, limit = _work(group, lengths, rounds)
+    return Result(
+        key=group.key,
+        title=group.title,
+        unit=group.unit,
+        longer_is_better=group.amount is not None,
+        rows=rows_of(
+            taken,
+            {entrant.name: entrant.note for entrant in group.entrants},
+            amount=group.amount,
+            flop=flop_of_minilm(lengths) if limit else None,
+            limit=limit,
+        ),
+        checks=checks,
+        limit=median(limit) if limit else None,
+        rounds=taken,
+    )
+
+
+def _start(group: Group, rounds: int) -> dict[str, list[Round]]:
+    """Each contender's start in a new process; the first start, which may fill caches, is not counted."""
+    taken: dict[str, list[Round]] = {entrant.name: [] for entrant in group.entrants}
+    for number in range(rounds + 1):
+        for entrant in group.entrants:
+            seconds = start_once(entrant.program, group.calls[0])
+            if number:
+                taken[entrant.name].append(round_of(seconds, scale=1, each=True))
+    return taken
+
+
+def _work(group: Group, lengths: list[int], rounds: int) -> tuple[tuple[str, ...], dict[str, list[Round]], list[float]]:
+    """What comparing results showed; each contender's rounds; and those of the matrix product, in FLOP/s."""
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+
+        def ready(program: Program, name: str, calls: list[list[str]]) -> Contender:
+            contender = Contender(program, scratch / f"{name}.log")
+            stack.callback(contender.stop)
+            contender.prepare(calls)
+            return contender
+
+        contenders = {}
+        for entrant in group.entrants:
+            calls = [call[: entrant.inputs] for call in group.calls]
+            contenders[entrant.name] = ready(entrant.program, entrant.name, calls)
+        product = ready(Program("matrix_product"), "matrix product", [[]]) if group.limit else None
+        checks = _compare(group, contenders, lengths, scratch)
+        taken: dict[str, list[Round]] = {name: [] for name in contenders}
+        limit = []
+        for _ in range(rounds):
+            for entrant in group.entrants:
+                seconds = contenders[entrant.name].round()
+                taken[entrant.name].append(round_of(seconds, scale=_scale(group, entrant), each=group.amount is None))
+            if product:
+                limit.append(flop_of_products() / sum(product.round().walls))
+    return checks, taken, limit
+
+
+def _scale(group: Group, entrant: Entrant) -> float:
+    count = len(group.calls[0])
+    return count / min(entrant.inputs or count, count)
+
+
+def _compare(group: Group, contenders: dict[str, Contender], lengths: list[int], scratch: Path) -> tuple[str, ...]:
+    """Hold every contender's results against the first one's.
+
+    Raises:
+        ContenderError: They differ by more than the group allows.
+    """
+    import numpy as np
+
+    if group.agreement is None:
+        return ()
+    inputs = group.calls[0]
+    if len(inputs) == len(lengths):  # texts of which all read everything
+        inputs = [text for text, length in zip(inputs, lengths, strict=True) if length < MOST_TOKENS]
+        inputs = inputs[: group.agreement.inputs]
+    found: dict[str, Any] = {}
+    for name, contender in contenders.items():
+        where = scratch / "results.npy"
+        contender.results(inputs, where)
+        found[name] = np.load(where)
+    first, *others = found
+    return tuple(_verdict(group.agreement, name, found[first], found[name]) for name in others)
+
+
+def _verdict(agreement: Agreement, name: str, ours: Any, theirs: Any) -> str:
+    if ours.shape != theirs.shape:
+        raise ContenderError(f"{name} gave results of shape {theirs.shape}, and milvine of {ours.shape}")
+    if agreement.cosine is not None:
+        cosine = least_cosine(ours, theirs)
+        fits, seen = cosine >= agreement.cosine, f"cosine at least {cosine:.6f}"
+    else:
+        difference = largest_difference(ours, theirs)
+        fits, seen = difference <= (agreement.difference or 0), f"scores differ by at most {difference:.1e}"
+    if not fits:
+        raise ContenderError(f"{name} does not do the same as the first contender: {seen}, on {len(ours)} inputs")
+    return f"{name}: {seen} ({len(ours)} inputs)"
+
+
+def _folder(name: str) -> Path:
+    """Where the files of a model of the catalogue lie, fetched if need be."""
     from milvine.local.catalogue import find
     from milvine.local.files import fetch_model
 
-    folder = str(fetch_model(find("all-MiniLM-L6-v2"))["model.safetensors"].parent)
-    texts, lengths = _texts()
-    tokens = sum(lengths)
-    click.echo(f"{len(texts):,} texts, {tokens:,} tokens ({min(lengths)} to {max(lengths)})")
-    python = str(peers or _make_peers())
-    with tempfile.TemporaryDirectory() as scratch:
-        listed = Path(scratch) / "texts.json"
-        listed.write_text(json.dumps(texts), encoding="utf-8")
-        contenders = {
-            "milvine": Contender(sys.executable, MILVINE, listed, folder),
-            "sentence-transformers, batches of 32": Contender(python, SENTENCE_TRANSFORMERS, listed, folder),
-            "matrix product": Contender(sys.executable, MATRIX_PRODUCT, listed, folder),
-        }
-        times: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
-        for _ in range(rounds):
-            for name, contender in contenders.items():
-                times[name].append(contender.round())
-        for contender in contenders.values():
-            contender.stop()
-    figures = _figures(times, tokens, lengths)
-    for line in figures["lines"]:
-        click.echo(line)
-    if output:
-        output.write_text(json.dumps({"tokens": tokens, "seconds": times, **figures}, indent=2), encoding="utf-8")
+    return fetch_model(find(name))["tokenizer.json"].parent
 
 
-def _figures(times: dict[str, list[tuple[float, float]]], tokens: int, lengths: list[int]) -> dict[str, list[str]]:
-    lines = []
-    ours = [wall for wall, _ in times["milvine"]]
-    limit = FLOP_OF_MATRIX_PRODUCT / median(wall for wall, _ in times["matrix product"])
-    for name, seconds in times.items():
-        if name == "matrix product":
-            continue
-        wall, cpu = median(wall for wall, _ in seconds), median(cpu for _, cpu in seconds)
-        ratio = median(theirs / own for (theirs, _), own in zip(seconds, ours, strict=True))
-        share = _flop(lengths) / wall / limit
-        lines.append(
-            f"{name:38} {tokens / wall:8,.0f} tokens/s  {wall:6.2f} s wall  {cpu:6.2f} s CPU"
-            f"  {ratio:5.2f} times milvine's time  {share:4.0%} of the matrix product"
-        )
-    lines.append(f"{'matrix product':38} {limit / 1e9:8,.0f} GFLOP/s")
-    return {"lines": lines}
+def _machine() -> dict[str, str]:
+    processor = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        named = [line for line in information.read_text(encoding="utf-8").splitlines() if "model name" in line]
+        processor = named[0].partition(":")[2].strip() if named else processor
+    load = f"{os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else "unknown"
+    return {
+        "processor": processor,
+        "cores": str(os.cpu_count()),
+        "load": load,
+        "Python": platform.python_version(),
+        "onnxruntime": version("onnxruntime"),
+        "milvine": version("milvine"),
+    }
 
 
-def _flop(lengths: list[int]) -> float:
-    """Floating-point operations of MiniLM's matrix products over texts of these lengths, padding not counted."""
-    layers, hidden, wide = 6, 384, 1536
-    dense = sum(lengths) * 2 * (4 * hidden * hidden + 2 * hidden * wide)
-    attention = sum(length * length for length in lengths) * 2 * 2 * hidden
-    return float(layers * (dense + attention))
-
-
-def _texts() -> tuple[list[str], list[int]]:
-    """Paragraphs of Python's documentation, of mixed length, without so many short ones that the mean is too low."""
-    from milvine import model
-    from milvine.ingest import python_documents
-
-    tokenizer = model.DefaultEmbeddingFunction().tokenizer
-    paragraphs = list(dict.fromkeys(part for text in python_documents() for part in text.text.split("\n\n")))
-    encodings = tokenizer.encode_batch_fast(paragraphs)
-    by_length = sorted(
-        (min(len(encoding.ids), 256), text) for encoding, text in zip(encodings, paragraphs, strict=True)
-    )
-    while sum(count for count, _ in by_length) < MEAN_TOKENS * len(by_length):
-        by_length = by_length[len(by_length) // 50 + 1 :]
-    chosen = [by_length[at * len(by_length) // TEXTS] for at in range(TEXTS)]
-    random.Random(0).shuffle(chosen)
-    return [text for _, text in chosen], [count for count, _ in chosen]
-
-
-def _make_peers() -> Path:
-    python = PEERS / "bin" / "python"
-    if not python.exists():
-        click.echo(f"Setting up {PEERS} with {', '.join(name for names in REQUIREMENTS for name in names)} …")
-        subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
-        for names in REQUIREMENTS:
-            subprocess.run([str(python), "-m", "pip", "install", "--quiet", *names], check=True)
-    return python
+def _caption(machine: dict[str, str], rounds: int) -> str:
+    peers = {name.partition("==")[0]: name.partition("==")[2] for names in REQUIREMENTS for name in names}
+    used = ", ".join(f"{name} {peers[name]}" for name in ("sentence-transformers", "fastembed", "pymilvus.model"))
+    return f"{machine['cores']} cores of {machine['processor']}; medians of {rounds} interleaved rounds; {used}"

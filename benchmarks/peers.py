@@ -1,0 +1,169 @@
+"""The other libraries: an environment of their own, and the models in the forms that they read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+ROOT = Path(__file__).parents[1]
+HOME = ROOT / ".milvine"
+REQUIREMENTS = (
+    ("torch==2.13.0",),  # first and alone: where a registry has a build for the CPU, nothing asks for another
+    (
+        "sentence-transformers==6.2.0",
+        "transformers==5.23.0",
+        "fastembed==0.9.1",
+        "pymilvus==3.0.2",
+        "pymilvus.model==0.3.4",
+        f"onnxruntime=={version('onnxruntime')}",  # the same as milvine's, so that libraries are compared and not it
+        "onnx==1.23.2",
+    ),
+)
+LEAST_PYTHON = (3, 11)
+"""What these versions need."""
+MODELS = ("sentence-transformers", "onnx-256", "onnx-512", "cross-encoder")
+"""The folders that `make_models` makes."""
+
+
+def make_peers(given: Path | None = None) -> str:
+    """A Python that has the peers: the one given, or that of an environment which is made if need be."""
+    if given:
+        return str(given)
+    if sys.version_info < LEAST_PYTHON:
+        wanted = ".".join(map(str, LEAST_PYTHON))
+        raise click.ClickException(
+            f"the peers' versions need Python {wanted} or later; run this with it, or name a Python that has the peers"
+            " by --peers"
+        )
+    folder = HOME / "peers"
+    python, done = folder / "bin" / "python", folder / "milvine-requirements.json"
+    wanted = json.dumps(REQUIREMENTS)
+    if not done.is_file() or done.read_text(encoding="utf-8") != wanted:
+        click.echo(
+            f"Setting up {folder} (minutes, once): {', '.join(name for names in REQUIREMENTS for name in names)}"
+        )
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        for names in REQUIREMENTS:
+            subprocess.run([str(python), "-m", "pip", "install", "-qq", *names], check=True)
+        done.write_text(wanted, encoding="utf-8")
+    return str(python)
+
+
+def make_models(python: str, minilm: Path, tokenizer: Path) -> dict[str, str]:
+    """The folders of the peers' models, made by the peers' own libraries if need be.
+
+    Args:
+        python: What `make_peers` gave.
+        minilm: A folder with the files of all-MiniLM-L6-v2.
+        tokenizer: The tokenizer.json of ms-marco-MiniLM-L-12-v2.
+    """
+    folder = HOME / "peers-models"
+    if not all((folder / name).is_dir() for name in MODELS):
+        click.echo(f"Making {folder} (once): all-MiniLM-L6-v2 as an ONNX file, and a cross-encoder of seeded weights")
+        made = folder.with_name("peers-models.partial")
+        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        command = [python, "-m", "benchmarks.peers", str(minilm), str(tokenizer), str(made)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise click.ClickException(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+        made.rename(folder)
+    return {name: str(folder / name) for name in MODELS}
+
+
+def _main(minilm: str, tokenizer: str, made: str) -> None:
+    """In the peers' environment: make the folders of `MODELS`."""
+    _save_sentence_transformer(minilm, Path(made, "sentence-transformers"))
+    for length in (256, 512):
+        _save_onnx(minilm, Path(made, f"onnx-{length}"), length)
+    _save_cross_encoder(Path(tokenizer), Path(made, "cross-encoder"))
+
+
+def _save_sentence_transformer(source: str, folder: Path) -> None:
+    from sentence_transformers import SentenceTransformer, models
+
+    words = models.Transformer(source, max_seq_length=256)
+    modules = [words, models.Pooling(words.get_embedding_dimension()), models.Normalize()]
+    SentenceTransformer(modules=modules, device="cpu").save(str(folder))
+
+
+def _save_onnx(source: str, folder: Path, length: int) -> None:
+    """An export by PyTorch, its attention, GELU and layer norms fused by onnxruntime's own optimizer for BERT.
+
+    That is the form in which ONNX files of such models are published for speed.
+    """
+    import torch
+    from onnxruntime.transformers.optimizer import optimize_model
+    from transformers import AutoModel
+
+    class LastHiddenState(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = AutoModel.from_pretrained(source, attn_implementation="eager").eval()
+
+        def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
+            given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+            return self.network(**given).last_hidden_state
+
+    folder.mkdir(parents=True)
+    inputs = ["input_ids", "attention_mask", "token_type_ids"]
+    outputs = ["last_hidden_state"]
+    ones = torch.ones(2, 16, dtype=torch.long)
+    path = str(folder / "model.onnx")
+    torch.onnx.export(
+        LastHiddenState(),
+        (ones, ones, ones * 0),
+        path,
+        input_names=inputs,
+        output_names=outputs,
+        dynamic_axes={name: {0: "batch", 1: "length"} for name in inputs + outputs},
+        opset_version=18,
+        dynamo=False,
+    )
+    optimized = optimize_model(path, model_type="bert", num_heads=12, hidden_size=384, opt_level=0)
+    fused = optimized.get_fused_operator_statistics()["Attention"]
+    if fused != 6:
+        raise RuntimeError(f"onnxruntime's optimizer fused {fused} of 6 attention layers; the peers would be wronged")
+    optimized.save_model_to_file(path)
+    shutil.copy(Path(source, "config.json"), folder)
+    _save_tokenizer(Path(source, "tokenizer.json"), folder, length)
+
+
+def _save_tokenizer(source: Path, folder: Path, length: int) -> None:
+    tokenizer = json.loads(source.read_text(encoding="utf-8")) | {"padding": None, "truncation": None}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    names = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
+    config = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": length, **names}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "special_tokens_map.json").write_text(json.dumps(names), encoding="utf-8")
+
+
+def _save_cross_encoder(tokenizer: Path, folder: Path) -> None:
+    """A classifier of ms-marco-MiniLM-L-12-v2's shape with seeded weights: speed does not depend on their values."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=30522,
+        hidden_size=384,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        intermediate_size=1536,
+        max_position_embeddings=512,
+        num_labels=1,
+        initializer_range=0.05,  # so that scores differ
+    )
+    BertForSequenceClassification(config).eval().save_pretrained(folder)
+    _save_tokenizer(tokenizer, folder, 512)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
