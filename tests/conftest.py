@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from milvine import Collection
+from milvine.local import graph_cache
 from small_functions import HashedWords
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -39,6 +40,15 @@ def only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _graphs_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Graphs that the tests build do not fill the user's cache."""
+    folder = tmp_path_factory.mktemp("graphs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graph_cache, "graphs_folder", lambda: folder)
+        yield
 
 
 @pytest.fixture(scope="session")

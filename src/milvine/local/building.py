@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from milvine.errors import ModelFileError
 from milvine.local.architectures import find_architecture
-from milvine.local.architectures.base import TYPES
+from milvine.local.architectures.base import TYPES, Architecture
 from milvine.local.engine import POOLING_MASK, session_options
 from milvine.local.folder import read_json
-from milvine.local.graph import Graph
+from milvine.local.graph import BuiltGraph, Graph
+from milvine.local.graph_cache import cached_graph
 from milvine.local.heads import Pooling, width_of
 from milvine.local.onnx_file import first_position, read_onnx_file, ready_head
 from milvine.local.onnx_session import OnnxSession
+from milvine.local.quantization import products_saturate
 from milvine.local.spec import OUTPUTS, Heads, ModelFiles, ModelSpec
 from milvine.local.task_heads import TASK_HEADS
 from milvine.local.token_heads import EachToken
@@ -60,7 +62,19 @@ def built_session(
     for prefix, path in files.weights:
         named = encoder_names(read_weights(path), () if prefix else architecture.prefixes)
         tensors |= {prefix + name: tensor for name, tensor in named.items()}
-    g = Graph(tensors, str(files.weights[0][1]), quantize=quantize)
+    weights = str(files.weights[0][1])
+
+    def build() -> BuiltGraph:
+        return _graph(Graph(tensors, weights, quantize=quantize), spec, heads, architecture, config)
+
+    description: list[Any] = [raw, spec.task, spec.typed, spec.pools_prompt, dict(spec.dims), repr(heads)]
+    if quantize:  # codes depend on the weights' values, and on what the processor's products take
+        fingerprint = spec.row.fingerprint if spec.row else files.fingerprint()
+        description += [quantize, fingerprint, products_saturate()]
+    return cached_graph(tensors, description, build).session(session_options(threads), providers, weights)
+
+
+def _graph(g: Graph, spec: ModelSpec, heads: Heads, architecture: Architecture, config: Any) -> BuiltGraph:
     ids, mask = g.input("input_ids", ["batch", "length"]), g.input("attention_mask", ["batch", "length"])
     pooled = mask if spec.pools_prompt else g.input(POOLING_MASK, ["batch", "length"])
     if spec.task == "reranker" and spec.typed and getattr(config, "type_vocab_size", 0) > 1:
@@ -72,7 +86,7 @@ def built_session(
             x = step.build(g, x, pooled)
         is_of_each_token = any(isinstance(step, EachToken) for step in head)
         g.output(name, x, ["batch", *(["length"] if is_of_each_token else []), spec.dims[name]])
-    return g.session(session_options(threads), providers)
+    return g.built()
 
 
 def ready_session(spec: ModelSpec, files: ModelFiles, providers: list[Provider], threads: int = 1) -> OnnxSession:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,11 +28,65 @@ OPSET = 20  # the first that has Gelu; onnxruntime runs it since 1.17
 IR_VERSION = 9
 
 
+class Origin(NamedTuple):
+    """Where in a checkpoint a graph's tensor stands: under a name, as one of so many equal parts."""
+
+    name: str
+    part: int = 0
+    parts: int = 1
+
+    def of(self, weights: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """The tensor, of the checkpoint's own type."""
+        tensor = weights[self.name]
+        if self.parts == 1:
+            return tensor
+        rows = len(tensor) // self.parts
+        return tensor[self.part * rows : (self.part + 1) * rows]
+
+
+@dataclass(frozen=True)
+class BuiltGraph:
+    """A graph that is done.
+
+    Attributes:
+        model: The graph as an ONNX model without its weights.
+        tensors: The weights, as they run.
+        origins: Where in the checkpoint they stand; of those that were made of the checkpoint's, nothing.
+    """
+
+    model: bytes
+    tensors: Mapping[str, npt.NDArray[Any]]
+    origins: Mapping[str, Origin]
+
+    def session(
+        self, options: ort.SessionOptions, providers: Sequence[Provider], source: str = "the checkpoint"
+    ) -> ort.InferenceSession:
+        """An onnxruntime session that runs the graph; errors call the checkpoint `source`.
+
+        Raises:
+            ModelFileError: onnxruntime refuses the graph; the checkpoint is not what the graph takes it for.
+        """
+        import onnxruntime as ort
+
+        options.add_external_initializers(
+            list(self.tensors), [ort.OrtValue.ortvalue_from_numpy(tensor) for tensor in self.tensors.values()]
+        )
+        try:
+            return ort.InferenceSession(self.model, options, providers=list(providers))
+        except Exception as error:  # onnxruntime's errors have no other base
+            raise ModelFileError(f"onnxruntime cannot run the graph built over {source}: {error}") from error
+
+
+def run_as_float32(tensor: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """A tensor of a checkpoint in the type and order in which onnxruntime takes it."""
+    return np.ascontiguousarray(tensor, dtype=np.float32)
+
+
 class Graph:
     """An ONNX graph under construction.
 
-    The checkpoint's tensors do not enter the graph: it names them, and `session` hands the arrays to onnxruntime,
-    which copies them. So nothing is serialised, and protobuf's limit of 2 GB does not apply.
+    The checkpoint's tensors do not enter the graph: it names them, and a session gets the arrays, which it copies. So
+    nothing is serialised, and protobuf's limit of 2 GB does not apply.
 
     Args:
         weights: The checkpoint: name to array of a floating-point type, run as float32.
@@ -46,6 +101,7 @@ class Graph:
         self._weights = weights
         self._source = source
         self._used: dict[str, npt.NDArray[Any]] = {}
+        self._origins: dict[str, Origin] = {}
         self._quantized_rows: dict[str, tuple[str, str]] = {}
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
@@ -107,7 +163,8 @@ class Graph:
         Raises:
             ModelFileError: The checkpoint lacks it, or its shape contradicts the configuration.
         """
-        return self._use(name, self._tensor(name, shape))
+        self._check(name, shape)
+        return self._use(name, Origin(name))
 
     def parts(self, name: str, count: int, shape: Sequence[int]) -> list[str]:
         """The `count` tensors of `shape` that the checkpoint holds as one, stacked along the first axis.
@@ -115,8 +172,8 @@ class Graph:
         Raises:
             ModelFileError: As `weight`.
         """
-        stack = self._tensor(name, (count * shape[0], *shape[1:]))
-        return [self._use(f"{name}[{number}]", part) for number, part in enumerate(np.split(stack, count))]
+        self._check(name, (count * shape[0], *shape[1:]))
+        return [self._use(f"{name}[{number}]", Origin(name, number, count)) for number in range(count)]
 
     def holds(self, name: str) -> bool:
         """Whether the checkpoint has a tensor of that name."""
@@ -133,9 +190,10 @@ class Graph:
             bias: Whether there is one.
             exact: Whether to stay with float32 where others are quantised.
         """
-        matrix = self._tensor(f"{name}.weight", (outputs, inputs))
+        matrix = f"{name}.weight"
+        self._check(matrix, (outputs, inputs))
         of_outputs = self.weight(f"{name}.bias", (outputs,)) if bias else None
-        return self._product(x, f"{name}.weight", matrix, of_outputs, exact=exact)
+        return self._product(x, matrix, Origin(matrix), of_outputs, exact=exact)
 
     def linears(
         self,
@@ -152,16 +210,18 @@ class Graph:
 
         Those whose numbers are in `exact` stay with float32.
         """
-        matrices = np.split(self._tensor(f"{name}.weight", (count * outputs, inputs)), count)
+        matrices = f"{name}.weight"
+        self._check(matrices, (count * outputs, inputs))
         biases = self.parts(f"{name}.bias", count, (outputs,)) if bias else [None] * count
         return [
-            self._product(x, f"{name}.weight[{number}]", matrix, of_one, exact=number in exact)
-            for number, (matrix, of_one) in enumerate(zip(matrices, biases, strict=True))
+            self._product(x, f"{matrices}[{number}]", Origin(matrices, number, count), of_one, exact=number in exact)
+            for number, of_one in enumerate(biases)
         ]
 
     def product(self, x: str, name: str, inputs: int, outputs: int) -> str:
         """`linear` with the tensor `name` of the checkpoint, of shape `(outputs, inputs)`, and no bias."""
-        return self._product(x, name, self._tensor(name, (outputs, inputs)), None, exact=False)
+        self._check(name, (outputs, inputs))
+        return self._product(x, name, Origin(name), None, exact=False)
 
     def layer_norm(self, x: str, name: str, size: int, epsilon: float, *, bias: bool = True) -> str:
         """Layer normalisation over the last axis."""
@@ -170,13 +230,8 @@ class Graph:
             parameters.append(self.weight(f"{name}.bias", (size,)))
         return self.op("LayerNormalization", x, *parameters, epsilon=epsilon)
 
-    def session(self, options: ort.SessionOptions, providers: Sequence[Provider]) -> ort.InferenceSession:
-        """An onnxruntime session that runs the graph.
-
-        Raises:
-            ModelFileError: onnxruntime refuses the graph; the checkpoint is not what the graph takes it for.
-        """
-        import onnxruntime as ort
+    def built(self) -> BuiltGraph:
+        """The graph as it stands."""
         from onnx import TensorProto, helper
 
         initializers = list(self._constants)
@@ -189,39 +244,41 @@ class Graph:
         graph = helper.make_graph(self._nodes, "milvine", self._inputs, self._outputs, initializers)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="milvine")
-        options.add_external_initializers(
-            list(self._used), [ort.OrtValue.ortvalue_from_numpy(tensor) for tensor in self._used.values()]
-        )
-        try:
-            return ort.InferenceSession(model.SerializeToString(), options, providers=list(providers))
-        except Exception as error:  # onnxruntime's errors have no other base
-            raise ModelFileError(f"onnxruntime cannot run the graph built over {self._source}: {error}") from error
+        return BuiltGraph(model.SerializeToString(), self._used, self._origins)
 
-    def _product(self, x: str, name: str, matrix: npt.NDArray[Any], bias: str | None, *, exact: bool) -> str:
+    def session(self, options: ort.SessionOptions, providers: Sequence[Provider]) -> ort.InferenceSession:
+        """An onnxruntime session that runs the graph.
+
+        Raises:
+            ModelFileError: onnxruntime refuses the graph; the checkpoint is not what the graph takes it for.
+        """
+        return self.built().session(options, providers, self._source)
+
+    def _product(self, x: str, name: str, matrix: Origin, bias: str | None, *, exact: bool) -> str:
         if exact or not self._quantize:
             return self.op("Gemm", x, self._use(name, matrix), *([bias] if bias else []), transB=1)
         columns, unsigned = (f"{name}:codes", f"{name}:scales"), products_saturate()
         if columns[0] not in self._used:
-            self._used.update(zip(columns, quantized_columns(matrix, unsigned=unsigned), strict=True))
+            self._used.update(zip(columns, quantized_columns(matrix.of(self._weights), unsigned=unsigned), strict=True))
         if x not in self._quantized_rows:
             self._quantized_rows[x] = quantized_rows(self, x)
         return quantized_product(self, self._quantized_rows[x], columns, bias, unsigned=unsigned)
 
-    def _use(self, name: str, tensor: npt.NDArray[Any]) -> str:
+    def _use(self, name: str, origin: Origin) -> str:
         if name not in self._used:
-            self._used[name] = np.ascontiguousarray(tensor, dtype=np.float32)
+            self._used[name] = run_as_float32(origin.of(self._weights))
+            self._origins[name] = origin
         return name
 
-    def _tensor(self, name: str, shape: Sequence[int]) -> npt.NDArray[Any]:
+    def _check(self, name: str, shape: Sequence[int]) -> None:
+        """Refuse a checkpoint that lacks a tensor, or has one of another shape."""
         if name not in self._weights:
             raise ModelFileError(f"{self._source} holds no tensor {name!r}, which this architecture needs")
-        tensor = self._weights[name]
-        if tensor.shape != tuple(shape):
+        found = self._weights[name].shape
+        if found != tuple(shape):
             raise ModelFileError(
-                f"{self._source}: the tensor {name!r} has shape {tensor.shape};"
-                f" the model's configuration says {tuple(shape)}"
+                f"{self._source}: the tensor {name!r} has shape {found}; the model's configuration says {tuple(shape)}"
             )
-        return tensor
 
     def _constant(self, value: npt.NDArray[Any]) -> str:
         from onnx import numpy_helper
