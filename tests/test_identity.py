@@ -58,6 +58,12 @@ def test_what_is_no_dense_function(function: Any) -> None:
         _identity.new_config(function, None)
 
 
+@pytest.mark.parametrize("output", ["float16", "int8", "binary"])
+def test_vectors_of_another_type_than_a_collection_stores(output: str) -> None:
+    with pytest.raises(InputError, match=f"gives {output} vectors, and a collection stores float32 ones; make it with"):
+        _identity.new_config(DefaultEmbeddingFunction(output=output), None)
+
+
 @pytest.mark.parametrize(
     ("vectors", "match"),
     [

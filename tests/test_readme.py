@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+from milvine.local.catalogue import find
+from milvine.local.hub import is_hub_id
+from milvine.local.options import check_options
 from provider_server import KEY, provider_server
 
 README = Path(__file__).parent.parent / "README.md"
+NEEDS_HUB = "# needs the Hugging Face hub"
+"""How an example begins that is not run here."""
 
 
 def blocks(language: str) -> list[str]:
@@ -18,8 +26,8 @@ def blocks(language: str) -> list[str]:
 
 
 def test_python_examples_run(tmp_path: Path) -> None:
-    examples = blocks("python")
-    assert len(examples) >= 4
+    examples = [example for example in blocks("python") if not example.startswith(NEEDS_HUB)]
+    assert len(examples) == 5
     with provider_server() as server:
         hosted = {
             "OPENAI_BASE_URL": server.url,
@@ -32,6 +40,23 @@ def test_python_examples_run(tmp_path: Path) -> None:
     assert printed[1].splitlines()[-1] == "1"  # of two records, the one of 2024 was deleted
     assert "Dim: 384 (384,)" in printed[2]
     assert printed[3].splitlines()[-1] == "256"
+    assert printed[4].splitlines()[:3] == ["[7]", "Truncation(texts=0, tokens=0)", "(32,)"]
+
+
+def test_examples_that_need_a_hub_name_models_and_options_that_there_are() -> None:
+    (example,) = [example for example in blocks("python") if example.startswith(NEEDS_HUB)]
+    tree = ast.parse(example)
+    names: dict[str, Any] = {}
+    exec("\n".join(ast.unparse(line) for line in tree.body if isinstance(line, ast.ImportFrom)), names)  # noqa: S102
+    made = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    functions = [node for node in made if getattr(node.func, "id", "").endswith("Function")]
+    assert len(functions) == 6
+    for node in functions:
+        (model,) = map(ast.literal_eval, node.args)
+        assert is_hub_id(model) or find(model)
+        signature = inspect.signature(names[node.func.id])  # type: ignore[attr-defined]
+        given = signature.bind(model, **{str(each.arg): ast.literal_eval(each.value) for each in node.keywords})
+        check_options(given.arguments.get("options", {}))
 
 
 def _run(code: str, folder: Path, environment: dict[str, str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from milvine.errors import CollectionMismatchError, InputTypeError
+from milvine.errors import CollectionMismatchError, InputError, InputTypeError
 from milvine.types import DenseVectors
 
 if TYPE_CHECKING:
@@ -71,6 +71,12 @@ def _checked(function: Any) -> BaseEmbeddingFunction[DenseVectors]:
         raise InputTypeError(
             "embedding_function must be a dense embedding function, such as those of milvine.model.dense, not"
             f" {type(function).__name__}"
+        )
+    output = getattr(function, "output", "float32")
+    if output in ("float16", "int8", "binary"):
+        raise InputError(
+            f"{type(function).__name__} gives {output} vectors, and a collection stores float32 ones; make it with"
+            " output='float32'"
         )
     return function
 

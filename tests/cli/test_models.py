@@ -135,6 +135,15 @@ def test_verify_minds_an_absent_model_only_if_it_was_named(run: Run) -> None:
     assert run("verify", "all-MiniLM-L6-v2").exit_code == 1
 
 
+def test_verify_wants_names_of_the_catalogue(run: Run, small: catalogue.ModelRow) -> None:
+    assert run("verify", "small").exit_code == 0
+    error = run("verify", "someone/other").exception
+    assert isinstance(error, UnknownModelError)
+    assert "someone/other is not in the catalogue, so nothing is known to compare it with; `milvine models pull" in str(
+        error
+    )
+
+
 def test_pull_says_what_is_where(run: Run, small: catalogue.ModelRow) -> None:
     result = run("pull", "small")
     assert result.exit_code == 0, result.output
@@ -193,6 +202,9 @@ def test_verify_exits_with_1_on_a_wrong_claim_and_on_a_hub_that_does_not_deliver
 def test_pull_wants_names_or_all_and_knows_them_before_it_begins(run: Run, small: catalogue.ModelRow) -> None:
     assert run("pull").exit_code == 2
     assert run("pull", "small", "--all").exit_code == 2
+    assert "--all fetches every verified model; name none" in run("pull", "small", "--all").output
+    assert "--revision is blank" in run("pull", "someone/chain", "--revision", "").output
+    assert "--json is for the list alone" in run("--json", "pull", "small").output
     assert run("pull", "--all").exit_code == 0
     unknown = run("pull", "small", "smal")
     assert isinstance(unknown.exception, UnknownModelError)

@@ -76,6 +76,10 @@ def test_poolings_leave_padding_out(tmp_path: Path) -> None:
         ({"num_hidden_layers": True}, "num_hidden_layers is True"),
         ({"num_attention_heads": 4}, "hidden_size 21 is no multiple of num_attention_heads 4"),
         ({"layer_norm_eps": "tiny"}, "layer_norm_eps is 'tiny'; it must be a number above 0"),
+        ({"layer_norm_eps": float("nan")}, "layer_norm_eps is nan; it must be a number above 0"),
+        ({"layer_norm_eps": float("inf")}, "layer_norm_eps is inf, which is too large"),
+        ({"layer_norm_eps": 10**400}, "layer_norm_eps is 1000"),
+        ({"vocab_size": 1 << 31}, "vocab_size is 2147483648, which is too large"),
         ({"position_embedding_type": "relative_key"}, "position embeddings of type 'relative_key' are not known"),
     ],
 )
@@ -91,7 +95,14 @@ def test_what_a_configuration_lacks_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"vocab_size": 54}, {"num_hidden_layers": 4}, {"intermediate_size": 38}, {"type_vocab_size": 1}]
+    "changes",
+    [
+        {"vocab_size": 54},
+        {"num_hidden_layers": 4},
+        {"num_hidden_layers": 2},
+        {"intermediate_size": 38},
+        {"type_vocab_size": 1},
+    ],
 )
 def test_a_configuration_that_contradicts_the_weights_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(ModelFileError, match="the checkpoint"):

@@ -21,6 +21,12 @@ def test_the_processor_goes_by_several_names(device: str | None) -> None:
     assert not is_cuda(device)
 
 
+@pytest.mark.parametrize("device", ["cuda", "CUDA", "Cuda:1"])
+def test_a_cuda_device_is_known_in_any_case(device: str) -> None:
+    check_device(device)
+    assert is_cuda(device)
+
+
 @pytest.mark.skipif(HAS_CUDA, reason="the onnxruntime installed here can use CUDA devices")
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
 def test_without_cuda_the_error_says_what_to_install(device: str) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from milvine.errors import InputError, InputTypeError, ModelError
-from milvine.local.engine import BATCH_TOKENS, WINDOW, Engine, session_options
+from milvine.local.engine import BATCH_TOKENS, WINDOW, Engine, default_threads, session_options
 from milvine.local.graph import Graph
 from milvine.local.tokenizer import Tokens
 
@@ -136,10 +137,59 @@ def test_a_lone_batch_runs_on_all_threads_and_several_on_one_each() -> None:
     assert opened_for == []
     engine.run(["3 1"], by_number)
     engine.run(["3 1", "4 2"], by_number)
-    assert opened_for == [3]
+    alone = min(3, default_threads())
+    assert opened_for == [alone]
     for _ in range(2):
         engine.run(["300 1", "400 2"], by_number)
-    assert opened_for == [3, 1]
+    assert opened_for == list(dict.fromkeys([alone, 1]))
+
+
+def test_a_lone_batch_never_runs_on_more_threads_than_there_are_processors() -> None:
+    # Where there are two, a query on 500 threads, which spin as they wait for each other, took 21 seconds.
+    opened_for: list[int] = []
+
+    def open_session(threads: int) -> Any:
+        opened_for.append(threads)
+        return make_session()
+
+    Engine(open_session, {"rows": 2}, threads=100_000).run(["3 1"], by_number)
+    assert opened_for == [default_threads()]
+
+
+def test_what_a_store_raises_ends_the_work_and_a_model_may_run_within_it() -> None:
+    engine = Engine(opened(make_session()), {"rows": 2}, threads=2, batch_tokens=40)
+    texts, expected = random_texts(50)
+    inner: list[Any] = []
+    engine.each(texts, by_number, lambda *_: inner.append(engine.run(texts, by_number)))
+    assert len(inner) > 2
+    assert all(np.array_equal(rows, expected) for rows in inner)
+
+    def store(*_: Any) -> None:
+        raise OSError("no space")
+
+    for some in (texts, texts[:1]):
+        with pytest.raises(OSError, match="no space"):
+            engine.each(some, by_number, store)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("milvine")]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signals")
+def test_an_interrupt_ends_the_work_within_a_batch_and_the_engine_serves_on() -> None:
+    texts, expected = random_texts(400)
+    session = Recording(make_session(), seconds=0.01)
+    engine = Engine(opened(session), {"rows": 2}, threads=2, batch_tokens=1)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(KeyboardInterrupt):
+            engine.run(texts, by_number)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert session.running == 0
+    assert 0 < len(session.shapes) < 400
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("milvine")]
+    session.seconds = 0
+    np.testing.assert_array_equal(engine.run(texts, by_number), expected)
 
 
 @pytest.mark.parametrize("texts", [["3 1"], ["300 1"] * 9])
@@ -155,7 +205,7 @@ def test_large_weights_are_held_once(texts: list[str]) -> None:
         engine.run(each, by_number)
     (session,) = sessions
     # One that was opened to run a batch on three threads runs one batch at a time.
-    assert (session.most == 1) == (len(texts) == 1)
+    assert (session.most == 1) == (len(texts) == 1 and default_threads() > 1)
 
 
 def test_one_engine_serves_several_threads() -> None:

@@ -125,6 +125,12 @@ def test_what_cannot_be_meant_is_refused(
     for path in (Path("some/folder"), "./some/folder", "some/longer/folder"):
         with pytest.raises(UnknownModelError, match=r"There is no folder 'some/.*folder' either"):
             find_spec(path, "dense")
+    with pytest.raises(UnknownModelError, match=r"config\.json is a file; pass the folder that holds .*files, [^ ]*$"):
+        find_spec(folder / "config.json", "dense")
+    (folder / "model.onnx").touch()
+    for graph in (folder / "model.onnx", str(folder / "model.onnx")):
+        with pytest.raises(UnknownModelError, match=r"is a file; .* OnnxEmbeddingFunction takes the path"):
+            find_spec(graph, "dense")
     assert hub.requests == []
 
 

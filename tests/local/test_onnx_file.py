@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from milvine.errors import InputError, ModelFileError
+from milvine.errors import InputError, ModelError, ModelFileError
 from milvine.local.encoder import LocalModel
 from milvine.local.onnx_file import find_onnx_file, read_onnx_file
 from tiny_heads import write_json
@@ -236,6 +236,20 @@ def test_a_graph_that_onnxruntime_refuses_is_named_when_it_is_loaded(tmp_path: P
     model = LocalModel(altered(write_model(tmp_path, "states"), unknown), "dense")
     with pytest.raises(ModelFileError, match=r"onnxruntime cannot load .*model\.onnx"):
         model.encode(["a"])
+
+
+@pytest.mark.parametrize("damage", [np.nan, np.inf])
+@pytest.mark.parametrize(("name", "task"), [("states", "dense"), ("vectors", "dense"), ("terms", "sparse")])
+def test_nan_in_the_weights_never_leaves_the_engine(tmp_path: Path, name: str, task: str, damage: float) -> None:
+    def damaged(model: Any) -> None:
+        table = next(each for each in model.graph.initializer if list(each.dims) == [53, 12])
+        rows = onnx.numpy_helper.to_array(table).copy()
+        rows[:, 3] = damage
+        table.CopyFrom(onnx.numpy_helper.from_array(rows, table.name))
+
+    model = LocalModel(altered(write_model(tmp_path, name), damaged), task)
+    with pytest.raises(ModelError, match=r"model\.onnx gave NaN or infinity"):
+        model.encode_sparse(["a b"]) if task == "sparse" else model.encode(["a b"])
 
 
 @pytest.mark.parametrize(

@@ -167,3 +167,15 @@ def test_a_table_has_nothing_to_quantise(tmp_path: Path) -> None:
     model = LocalModel(write_model(tmp_path, "plain"), "dense", quantize="int8")
     with pytest.raises(InputError, match="quantize='int8' is for networks; plain is a table"):
         model.encode(["a"])
+
+
+@pytest.mark.parametrize("kept", ["modules.json", "config.json"])
+def test_a_folder_that_says_that_it_holds_a_table_is_read_as_one(tmp_path: Path, kept: str) -> None:
+    said = {"modules.json": [{"type": "sentence_transformers.models.StaticEmbedding", "path": "."}]}
+    said["config.json"] = {"model_type": "model2vec"}  # type: ignore[assignment]
+    (tmp_path / kept).write_text(json.dumps(said[kept]), encoding="utf-8")
+    with pytest.raises(ModelFileError, match=r"holds no static embeddings: there is no model\.safetensors in it"):
+        LocalModel(tmp_path, "dense")
+    (tmp_path / "model.safetensors").write_bytes(b"cut off")
+    with pytest.raises(ModelFileError, match=r"model\.safetensors is not a usable safetensors file"):
+        LocalModel(tmp_path, "dense")

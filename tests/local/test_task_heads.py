@@ -13,7 +13,10 @@ import pytest
 
 from milvine.errors import ModelFileError, TruncationWarning
 from milvine.local.encoder import LocalModel
+from milvine.local.engine import session_options
+from milvine.local.graph import Graph
 from milvine.local.sparse_rows import SparseRows
+from milvine.local.task_heads import LANGUAGE_HEADS, Splade
 from tiny_heads import TEXTS, write_chain
 from tiny_tasks import DOCUMENTS, QUERY, RERANKERS, SPARSE, VOCABULARY, write_json, write_model
 
@@ -81,6 +84,7 @@ def changed(config: dict[str, Any], **changes: Any) -> dict[str, Any]:
         ("reranker", changed(RERANKERS["bert"].config, id2label={"1": "yes"}), "id2label is .* keys are 0, 1 and"),
         ("reranker", changed(RERANKERS["bert"].config, id2label={}), "id2label is {}; it must be an object"),
         ("reranker", changed(SPARSE["bert"].config, num_labels="2"), "num_labels is '2'; it must be a whole number"),
+        ("reranker", changed(SPARSE["bert"].config, num_labels=1 << 40), "num_labels is 1099511627776; it must be"),
         (
             "reranker",
             changed(RERANKERS["modernbert_cls"].config, classifier_pooling="max"),
@@ -153,3 +157,26 @@ def test_rows_keep_their_largest_values_and_may_come_in_any_order() -> None:
     assert (matrix.has_sorted_indices, matrix.dtype, matrix.nnz) == (True, np.float32, 6)
     assert SparseRows(0, 6).matrix([]).shape == (0, 6)
     assert SparseRows(2, 6).matrix([0, 1]).nnz == 0
+
+
+def test_nan_of_any_token_becomes_nan_of_its_text_and_of_no_other() -> None:
+    # onnxruntime's ReduceMax passes over a NaN that is not the first.
+    random = np.random.default_rng(5)
+    names, size, vocabulary = LANGUAGE_HEADS["bert"], 4, 7
+    shapes = {f"{names.dense}.weight": (size, size), f"{names.dense}.bias": (size,), names.decoder: (vocabulary, size)}
+    shapes |= {f"{names.norm}.weight": (size,), f"{names.norm}.bias": (size,), names.biases[0]: (vocabulary,)}
+    g = Graph({name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()})
+    states, mask = g.input("states", ["b", "l", size], is_float=True), g.input("mask", ["b", "l"])
+    head = Splade(names, size, vocabulary, "gelu", 1e-12, is_tied=False)
+    g.output("terms", head.build(g, states, mask), ["b", vocabulary])
+    session = g.session(session_options(), ["CPUExecutionProvider"])
+    given = random.standard_normal((3, 5, size)).astype(np.float32)
+    feed = {"states": given, "mask": np.array([[1] * 5, [1, 1, 1, 0, 0], [1] * 5])}
+    (sound,) = session.run(None, feed)
+    assert np.isfinite(sound).all()
+    for row, token, is_read in ((0, 0, True), (0, 4, True), (1, 2, True), (1, 3, False)):
+        damaged = given.copy()
+        damaged[row, token, 1] = np.nan
+        (terms,) = session.run(None, feed | {"states": damaged})
+        assert np.isnan(terms[row]).all() == is_read
+        np.testing.assert_array_equal(np.delete(terms, row, 0), np.delete(sound, row, 0))

@@ -171,6 +171,28 @@ def test_a_pickle_that_lies_about_its_tensors_is_refused(tmp_path: Path, data: b
         read_torch_file(repack(tmp_path / "a.bin", contents | {"torch_saved/data.pkl": data}))
 
 
+@pytest.mark.parametrize("damage", [np.nan, np.inf])
+def test_nan_and_infinity_are_refused_with_the_file_and_the_tensor(tmp_path: Path, damage: float) -> None:
+    numbers = np.arange(12, dtype=np.float32)
+    numbers[7] = damage
+    contents = {"torch_saved/data.pkl": rebuilt(0, (3, 4), (4, 1)), "torch_saved/data/0": numbers.tobytes()}
+    with pytest.raises(ModelFileError, match=r"a\.bin: the tensor 'w' holds NaN or infinity; the file is damaged"):
+        read_weights(repack(tmp_path / "a.bin", contents))
+
+
+def test_members_that_lie_over_each_other_are_refused(tmp_path: Path) -> None:
+    # A thousand directory entries for one member's bytes: each, read for itself, would be held.
+    path = tmp_path / "a.bin"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members().items():
+            archive.writestr(name, data)
+        archive.writestr("torch_saved/data/large", bytes(100_000))
+        large = archive.infolist()[-1]
+        archive.filelist += [large] * 1000
+    with pytest.raises(ModelFileError, match=r"a\.bin is refused: its members are larger together than the file"):
+        read_torch_file(path)
+
+
 def test_an_archive_that_torch_save_did_not_write_is_refused(tmp_path: Path) -> None:
     path, whole = tmp_path / "a.bin", members()
     without = {name: data for name, data in whole.items() if name != "torch_saved/data/0"}

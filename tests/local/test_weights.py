@@ -113,12 +113,37 @@ def test_a_type_that_is_not_known_is_refused(tmp_path: Path, kind: str, size: in
         ([4], [8, 0]),
         ([-4], [0, 16]),
         ([4, 1 << 62, 1 << 62], [0, 16]),
+        ([1 << 63], [0, 16]),
+        ([1 << 64], [0, 16]),
+        ([0, (1 << 63) - 1], [0, 0]),  # nothing, in a shape that numpy has no room for
+        ([2, 1], [0, 16]),  # a type and a shape of fewer bytes
     ],
 )
 def test_a_header_that_lies_is_refused(tmp_path: Path, shape: list[int], offsets: list[int], kind: str) -> None:
     path = tmp_path / "model.safetensors"
     write_safetensors(path, {"a": {"dtype": kind, "shape": shape, "data_offsets": offsets}}, bytes(16))
     with pytest.raises(ModelFileError, match=r"model\.safetensors is not a usable safetensors file"):
+        read_weights(path)
+
+
+ENTRY = '{"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}'
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        (f'{{"a": {ENTRY}, "a": {ENTRY}}}', "a name twice"),
+        (f'{{"a": {ENTRY}, "b": {ENTRY}}}', "invalid offset"),  # both over the same bytes
+        (f'{{"a": {ENTRY.replace("4]", "2]").replace("[0, 16", "[8, 16")}}}', "invalid offset"),  # 8 bytes are no one's
+        (f'{{"a": {ENTRY.replace("4]", "2]").replace("16", "8")}}}', "not fully covered"),
+        (f'{{"a": {ENTRY.replace("F32", "F64")}}}', "invalid shape, data type, or offset"),
+        (f'{{"a": {ENTRY[:-1]}, "shape": [2, 2]}}}}', "duplicate field"),
+    ],
+)
+def test_a_header_whose_entries_contradict_each_other_is_refused(tmp_path: Path, header: str, says: str) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header.encode() + bytes(16))
+    with pytest.raises(ModelFileError, match=rf"model\.safetensors is not a usable safetensors file: .*{says}"):
         read_weights(path)
 
 

@@ -26,6 +26,8 @@ def models(context: click.Context, as_json: bool) -> None:
     Hugging Face hub, and what arrives is compared with what the hub states.
     """
     if context.invoked_subcommand is not None:
+        if as_json:
+            raise click.UsageError("--json is for the list alone: milvine models --json")
         return
     from milvine.local import catalogue
 
@@ -49,8 +51,12 @@ def pull(names: tuple[str, ...], every: bool, revision: str | None) -> None:
     """
     from milvine.local import catalogue
 
-    if every == bool(names):
+    if every and names:
+        raise click.UsageError("--all fetches every verified model; name none beside it.")
+    if not every and not names:
         raise click.UsageError("Name the models to fetch, or give --all. `milvine models` lists them.")
+    if revision is not None and not revision.strip():
+        raise click.UsageError("--revision is blank; name a commit, branch or tag, or leave it out.")
     if revision and len(names) != 1:
         raise click.UsageError("--revision is of one model; name that one.")
     found = [row for row in catalogue.models() if row.verified] if every else [_find(name) for name in names]
@@ -77,7 +83,7 @@ def verify(context: click.Context, names: tuple[str, ...]) -> None:
     from milvine.local.files import fetch_folder, is_present, verify_model
 
     failed, wrong = [], False
-    for row in [catalogue.find(name) for name in names] or catalogue.models():
+    for row in [_known(name) for name in names] or catalogue.models():
         if row.verified:
             files = verify_model(row)
             states = [state for _, state in files]
@@ -107,6 +113,23 @@ def verify(context: click.Context, names: tuple[str, ...]) -> None:
         click.echo(f"Run `milvine models pull {' '.join(failed)}` to mend this.", err=True)
     if failed or wrong:
         context.exit(1)
+
+
+def _known(name: str) -> ModelRow:
+    """The row of this name; there must be one."""
+    from milvine.errors import UnknownModelError
+    from milvine.local import catalogue
+    from milvine.local.hub import is_hub_id
+
+    try:
+        return catalogue.find(name)
+    except UnknownModelError as error:
+        if is_hub_id(name):
+            raise UnknownModelError(
+                f"{name} is not in the catalogue, so nothing is known to compare it with; `milvine models pull {name}`"
+                " compares its files with what the hub states."
+            ) from error
+        raise
 
 
 def _find(name: str) -> ModelRow | str:

@@ -9,10 +9,10 @@ from milvine.errors import ModelFileError
 from milvine.local.architectures import find_architecture
 from milvine.local.architectures.base import TYPES, Architecture
 from milvine.local.engine import POOLING_MASK, session_options
-from milvine.local.folder import read_json
 from milvine.local.graph import BuiltGraph, Graph
 from milvine.local.graph_cache import cached_graph
 from milvine.local.heads import Pooling, width_of
+from milvine.local.json_files import read_json
 from milvine.local.onnx_file import first_position, read_onnx_file, ready_head
 from milvine.local.onnx_session import OnnxSession
 from milvine.local.quantization import products_saturate

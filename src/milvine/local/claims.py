@@ -8,10 +8,11 @@ from pathlib import Path
 
 from milvine.errors import ModelError
 from milvine.local.catalogue import ModelFile, ModelRow
-from milvine.local.folder import read_folder, read_json
+from milvine.local.folder import read_folder
 from milvine.local.heads import Pooling
 from milvine.local.hub import is_commit
 from milvine.local.hub_files import model_files
+from milvine.local.json_files import read_json
 from milvine.local.sources import sha256_of
 from milvine.local.spec import ModelSpec
 

@@ -16,7 +16,7 @@ CUDA = "CUDAExecutionProvider"
 
 def is_cuda(device: str | None) -> bool:
     """Whether `device`, which `providers` admits, is a CUDA device."""
-    return (device or "").startswith("cuda")
+    return (device or "").lower().startswith("cuda")
 
 
 def providers(device: str | None) -> list[Provider]:

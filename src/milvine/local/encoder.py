@@ -82,9 +82,9 @@ class LocalModel:
         show_progress: bool | None = None,
     ) -> None:
         check_device(device)
+        check_quantize(quantize, device)
         if is_cuda(device):
             providers(device)  # so that what is missing is said at once
-        check_quantize(quantize)
         self.spec = name if isinstance(name, ModelSpec) else find_spec(name, task, folder, revision, show_progress)
         self.max_length = self.spec.max_length if max_length is None else max_length
         # Room for the special tokens and one token of each text.
@@ -296,7 +296,9 @@ class LocalModel:
                 weights = files.weights[0][1]
                 if holds_static(weights):
                     if self.quantize:
-                        raise InputError(f"quantize={self.quantize!r} is for networks; {self.spec.name} is a table")
+                        raise InputError(
+                            f"quantize={self.quantize!r} is for networks; {self.spec.name} is a table: leave it out"
+                        )
                     self._loaded = load_static(self.spec, files, self.max_length)
                     return self._loaded
                 tokenizer = TextTokenizer(files.tokenizer, self.max_length, lowercase=self.spec.lowercase)

@@ -65,8 +65,8 @@ class Engine:
         widths: The outputs that are wanted, and the dimensions of a row of each. Where one is wanted and the session
             has none of its name, its first output is meant.
         batch_tokens: Tokens a batch may have, padding included; 1 runs every sequence alone.
-        threads: Batches that run at once, and the threads that a lone batch runs on; by default the number of
-            processors.
+        threads: Batches that run at once, by default the number of processors; and the threads that a lone batch runs
+            on, but no more than there are processors: they wait for each other, and more of them wait longer.
         is_large: Whether the weights are too large to be held twice: then there is one session, of the kind that is
             needed first.
         source: What errors call the model: its path.
@@ -160,7 +160,7 @@ class Engine:
         batches = list(self._batches(first))
         if len(first) == len(texts) and len(batches) <= 1:
             for batch in batches:
-                self._store(store, self.session(self.threads), 0, first, batch)
+                self._store(store, self.session(min(self.threads, default_threads())), 0, first, batch)
             return
         session = self.session(1)
         workers = self.threads if 1 in self._sessions else 1
@@ -214,11 +214,18 @@ class Engine:
         try:
             outputs = session.run(self._outputs, feed)
         except Exception as error:  # onnxruntime's errors have no other base
-            raise ModelError(f"the model fails on {shape[0]} texts of up to {shape[1]} tokens: {error}") from error
+            raise ModelError(f"{self._source} fails on {shape[0]} texts of up to {shape[1]} tokens: {error}") from error
         return {
-            name: _checked(output, shape, width)
+            name: self._checked(output, shape, width)
             for (name, width), output in zip(self._widths.items(), outputs, strict=True)
         }
+
+    def _checked(self, output: np.ndarray[Any, Any], shape: tuple[int, int], width: int) -> np.ndarray[Any, Any]:
+        if output.shape not in ((shape[0], width), (*shape, width)):
+            raise ModelError(f"{self._source} gave an output of shape {output.shape}, not {(shape[0], width)}")
+        if not np.isfinite(output).all():
+            raise ModelError(f"{self._source} gave NaN or infinity; its weights are damaged, or a text overflows them")
+        return np.ascontiguousarray(output, dtype=np.float32)
 
 
 def _names(session: ort.InferenceSession, widths: Mapping[str, int], source: str) -> tuple[set[str], list[str]]:
@@ -236,11 +243,3 @@ def _names(session: ort.InferenceSession, widths: Mapping[str, int], source: str
             f"{source} cannot be run: the model's outputs are {', '.join(outputs)}; {', '.join(widths)} are wanted"
         )
     return inputs, wanted
-
-
-def _checked(output: np.ndarray[Any, Any], shape: tuple[int, int], width: int) -> np.ndarray[Any, Any]:
-    if output.shape not in ((shape[0], width), (*shape, width)):
-        raise ModelError(f"the model gave an output of shape {output.shape}, not {(shape[0], width)}")
-    if not np.isfinite(output).all():
-        raise ModelError("the model gave NaN or infinity; its weights are damaged, or a text overflows them")
-    return np.ascontiguousarray(output, dtype=np.float32)

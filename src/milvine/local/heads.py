@@ -153,7 +153,16 @@ def weighted_mean_pooling(g: Graph, states: str, mask: str) -> str:
 def max_pooling(g: Graph, states: str, mask: str) -> str:
     """The largest value that a text's tokens have in each dimension."""
     counts = g.op("Cast", g.op("Unsqueeze", mask, g.ints(2)), to=9)
-    return g.op("ReduceMax", g.op("Where", counts, states, g.number(float("-inf"))), g.ints(1), keepdims=0)
+    best = g.op("ReduceMax", g.op("Where", counts, states, g.number(float("-inf"))), g.ints(1), keepdims=0)
+    return g.op("Add", best, not_finite(g, states))
+
+
+def not_finite(g: Graph, states: str) -> str:
+    """0 for each dimension of a text, `(batch, hidden)`, or NaN where any token's is NaN or infinity.
+
+    A maximum passes over what is not a number in all but the first token; with this added, it does not.
+    """
+    return g.op("ReduceSum", g.op("Mul", states, g.number(0.0)), g.ints(1), keepdims=0)
 
 
 def cls_pooling(g: Graph, states: str, mask: str) -> str:

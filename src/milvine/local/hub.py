@@ -55,8 +55,8 @@ SETTLING_SECONDS = 0.2
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name can be that of a repository on the hub: owner/name."""
-    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name) is not None
+    """Whether a name can be that of a repository on the hub: owner/name, each of at most 96 characters."""
+    return re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", name) is not None
 
 
 def is_commit(revision: str) -> bool:

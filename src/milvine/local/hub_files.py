@@ -69,11 +69,11 @@ def ready_graph(names: Collection[str], place: str) -> list[str]:
 
 def module_places(folder: Path) -> list[str]:
     """The folders of a model's modules, the transformer's first; `""` is the model's own."""
-    return [*dict.fromkeys(place for _, place in _modules(folder))]
+    return [*dict.fromkeys(place for _, place in named_modules(folder))]
 
 
-def _modules(folder: Path) -> list[tuple[str, str]]:
-    """The classes of a model's modules and their folders."""
+def named_modules(folder: Path) -> list[tuple[str, str]]:
+    """The classes of a model's modules and their folders, as far as `modules.json` can be read."""
     try:
         entries = json.loads((folder / MODULES).read_bytes())
         said = [(str(each.get("type")).rpartition(".")[2], PurePosixPath(each.get("path") or ".")) for each in entries]
@@ -89,7 +89,7 @@ def what_lacks(folder: Path, task: str | None = None) -> list[str]:
     A file that a model may have or not counts as lacking unless the cache notes that the hub has none.
     """
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if is_file(path)}
-    (first, root), *others = _modules(folder)
+    (first, root), *others = named_modules(folder)
     at = f"{root}/" if root else ""
     weights = checkpoint(names, root)
     needed = [f"{name}, or the hub's word that there is none" for name in _doubtful(folder, names, task)]

@@ -146,6 +146,10 @@ class LateTokenizer:
         self._filler = _needed(known, how.expansion or special_token(known, special, "mask_token"), source) if (
             how.expands
         ) else None  # fmt: skip
+        if (how.query_marker or how.document_marker) and not known.encode("").ids:
+            raise ModelFileError(
+                f"{source}'s tokenizer puts no special token before a text, where the marker would follow"
+            )
         unknown = known.token_to_id(special_token(known, special, "unk_token")) if how.skips_unknown else None
         ids = {unknown if (found := known.token_to_id(word)) is None else found for word in how.skipped}
         self.skipped = frozenset(number for number in ids if number is not None)

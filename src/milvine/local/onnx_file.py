@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from milvine.errors import ModelFileError
 from milvine.local.graph import Graph
-from milvine.local.heads import Step
+from milvine.local.heads import Step, not_finite
 
 if TYPE_CHECKING:
     import onnx
@@ -130,7 +130,8 @@ class MaxTerms:
         """See `Step`."""
         is_token = g.op("Cast", g.op("Unsqueeze", mask, g.ints(2)), to=9)
         best = g.op("ReduceMax", g.op("Where", is_token, x, g.number(0.0)), g.ints(1), keepdims=0)
-        return g.op("Log", g.op("Add", g.op("Relu", best), g.number(1.0)))
+        best = g.op("Add", g.op("Relu", best), not_finite(g, x))
+        return g.op("Log", g.op("Add", best, g.number(1.0)))
 
     def __str__(self) -> str:
         return "splade"

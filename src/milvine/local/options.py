@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
+from milvine._texts import as_text
 from milvine.errors import InputError, InputTypeError
 
 QUANTIZATIONS = ("int8",)
@@ -39,18 +40,46 @@ class LocalOptions(TypedDict, total=False):
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse options that there are not.
+    """Refuse options that there are not, and places and switches that can be none.
 
     Raises:
-        InputTypeError: A name is not one of `LocalOptions`.
-        InputError: There is no such backend.
+        InputTypeError: A name is not one of `LocalOptions`, or a value is of the wrong type.
+        InputError: There is no such backend, or a place is blank.
     """
     known = LocalOptions.__annotations__
     for name in options:
         if name not in known:
             raise InputTypeError(f"there is no option {name!r} for a local model; there are {', '.join(known)}")
+    if (folder := options.get("folder")) is not None:
+        check_place("folder", folder)
+    if (revision := options.get("revision")) is not None and not as_text(revision, "revision").strip():
+        raise InputError("revision is blank; name a commit, branch or tag, or leave it out")
+    check_switch("show_progress", options.get("show_progress"))
     if options.get("backend") not in (None, *BACKENDS):
         raise InputError(f"backend must be {' or '.join(map(repr, BACKENDS))}, not {options['backend']!r}")
+
+
+def check_place(name: str, value: str | Path) -> None:
+    """Refuse what can be neither a path nor a name.
+
+    Raises:
+        InputTypeError: `value` is neither a string nor a `Path`.
+        InputError: It is blank.
+    """
+    if not isinstance(value, (str, Path)):
+        raise InputTypeError(f"{name} must be a string or a Path, not {type(value).__name__} ({value!r})")
+    if not str(value).strip():
+        raise InputError(f"{name} is blank ({value!r}); give a path, or leave it out")
+
+
+def check_switch(name: str, value: bool | None) -> None:
+    """Refuse what is neither true nor false nor `None`.
+
+    Raises:
+        InputTypeError: `value` is something else.
+    """
+    if value is not None and not isinstance(value, bool):
+        raise InputTypeError(f"{name} must be True or False, not {type(value).__name__} ({value!r})")
 
 
 def check_count(name: str, value: int, least: int = 1, most: int | None = None) -> None:
@@ -61,17 +90,23 @@ def check_count(name: str, value: int, least: int = 1, most: int | None = None) 
         InputError: It is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InputTypeError(f"{name} must be a whole number, not {type(value).__name__} ({value!r})")
+        hint = "; convert it with int()" if hasattr(value, "__index__") else ""  # such as a number of numpy's
+        raise InputTypeError(f"{name} must be a whole number, not {type(value).__name__} ({value!r}){hint}")
     if value < least or (most is not None and value > most):
         allowed = f"at least {least}" if most is None else f"from {least} to {most}"
         raise InputError(f"{name} must be {allowed}, not {value}")
 
 
-def check_quantize(quantize: str | None) -> None:
-    """Refuse a quantisation that is not known.
+def check_quantize(quantize: str | None, device: str | None = "cpu") -> None:
+    """Refuse a quantisation that is not known, or that the device cannot run.
 
     Raises:
-        InputError: It is not one of `QUANTIZATIONS`, nor `None`.
+        InputError: It is not one of `QUANTIZATIONS`, nor `None`; or `device` is a CUDA device.
     """
     if quantize is not None and quantize not in QUANTIZATIONS:
         raise InputError(f"quantize must be {' or '.join(map(repr, QUANTIZATIONS))} or None, not {quantize!r}")
+    if quantize is not None and (device or "").lower().startswith("cuda"):
+        raise InputError(
+            f"quantize={quantize!r} is for the processor; onnxruntime has no such operation for CUDA devices: leave it"
+            f" out, or use device='cpu' instead of {device!r}"
+        )

@@ -48,4 +48,6 @@ class SparseRows:
         ends = np.cumsum([0, *(len(terms) for terms, _ in rows)])
         terms = np.concatenate([terms for terms, _ in rows]) if rows else np.empty(0, dtype=np.int32)
         values = np.concatenate([values for _, values in rows]) if rows else np.empty(0, dtype=np.float32)
+        if ends[-1] <= np.iinfo(np.int32).max:  # else scipy widens the terms to the type of the ends
+            ends = ends.astype(np.int32)
         return csr_array((values, terms, ends), shape=(len(rows), self._width))

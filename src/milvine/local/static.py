@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,10 @@ import numpy as np
 
 from milvine._progress import progress
 from milvine.errors import ModelFileError
-from milvine.local.folder import read_json, read_prompts
 from milvine.local.heads import Normalize, Pooling
+from milvine.local.hub_files import named_modules
+from milvine.local.json_files import read_json
+from milvine.local.prompts import read_prompts
 from milvine.local.spec import ModelFiles, ModelSpec
 from milvine.local.tokenizer import TextTokenizer, Tokens
 from milvine.local.vector_form import normalized
@@ -54,7 +57,12 @@ def holds_static(path: Path) -> bool:
 
 
 def is_static(folder: Path) -> bool:
-    """Whether a folder holds static embeddings."""
+    """Whether a folder holds static embeddings, or says that it does, though they be missing or damaged."""
+    if named_modules(folder)[0][0] == "StaticEmbedding":
+        return True
+    with suppress(ModelFileError):
+        if read_json(folder / "config.json", dict).get("model_type") == "model2vec":
+            return True
     return any((folder / place / _WEIGHTS).is_file() and holds_static(folder / place / _WEIGHTS) for place in _PLACES)
 
 

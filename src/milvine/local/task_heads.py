@@ -108,6 +108,7 @@ class Splade:
 
     def build(self, g: Graph, x: str, mask: str) -> str:
         """See `Step`."""
+        batch = g.op("Slice", g.op("Shape", mask), g.ints(0), g.ints(1), g.ints(0))
         # Padding becomes a copy of the text's first token, which changes no maximum and costs next to nothing.
         is_token = g.op("Cast", g.op("Unsqueeze", mask, g.ints(2)), to=9)
         x = g.op("Where", is_token, x, g.op("Slice", x, g.ints(0), g.ints(1), g.ints(1)))
@@ -116,6 +117,9 @@ class Splade:
         x = g.linear(x, self.names.dense, self.hidden, self.hidden, bias="dense" not in self.unbiased)
         x = g.op(kind, x, **options)
         x = g.layer_norm(x, self.names.norm, self.hidden, self.epsilon, bias="norm" not in self.unbiased)
+        # NaN or infinity of any token becomes NaN of its text: a maximum would pass over that of all but the first.
+        by_text = g.op("Reshape", g.op("Mul", x, g.number(0.0)), g.op("Concat", batch, g.ints(-1), axis=0))
+        harm = g.op("ReduceSum", by_text, g.ints(1))
         decoder = self.names.tied if self.is_tied and not g.holds(self.names.decoder) else self.names.decoder
         logits = g.product(x, decoder, self.hidden, self.vocabulary)
         shape = g.op("Concat", g.op("Shape", mask), g.ints(self.vocabulary), axis=0)
@@ -123,7 +127,7 @@ class Splade:
         if "decoder" not in self.unbiased:
             bias = next((name for name in self.names.biases if g.holds(name)), self.names.biases[-1])
             best = g.op("Add", best, g.weight(bias, (self.vocabulary,)))
-        best = g.op("Relu", best)
+        best = g.op("Add", g.op("Relu", best), harm)
         for _ in range(1 + self.twice):
             best = g.op("Log", g.op("Add", best, g.number(1.0)))
         return best
@@ -201,6 +205,10 @@ CLASSIFIERS = {
 }
 
 
+MOST_LABELS = 1 << 16
+"""A configuration that only counts its labels may count so many: a name is made for each."""
+
+
 def labels_of(raw: Mapping[str, Any], source: str, logits: int | None = None) -> tuple[str, ...]:
     """The names of a classifier's labels, one for each logit, in the logits' order.
 
@@ -220,8 +228,8 @@ def _names_of_labels(raw: Mapping[str, Any], source: str) -> tuple[str, ...]:
     given = raw.get("id2label")
     if given is None:
         count = raw.get("num_labels", 2)  # 2 is transformers' default
-        is_count = isinstance(count, int) and not isinstance(count, bool) and count > 0
-        check(source, (is_count, f"num_labels is {count!r}; it must be a whole number above 0"))
+        is_count = isinstance(count, int) and not isinstance(count, bool) and 0 < count <= MOST_LABELS
+        check(source, (is_count, f"num_labels is {count!r}; it must be a whole number above 0, up to {MOST_LABELS}"))
         return tuple(f"LABEL_{number}" for number in range(count))
     numbers = [str(number) for number in range(len(given))] if isinstance(given, dict) else []
     is_numbered = bool(numbers) and set(given) == set(numbers)

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from milvine.local.architectures.base import Config, check, check_switches
-from milvine.local.heads import ACTIVATIONS, Linear, Pooling, Step
+from milvine.local.heads import Linear, Pooling, Step
+from milvine.local.json_files import read_json
 from milvine.local.late_interaction import (
     STANFORD_DIM,
     LateInteraction,
@@ -22,13 +23,10 @@ from milvine.local.late_interaction import (
     of_sentence_transformers,
     of_stanford,
 )
+from milvine.local.modules import Found, Module, read_linear
 from milvine.local.task_heads import labels_of
 from milvine.local.token_heads import EachToken, Residual
-from milvine.local.weights import read_weights
-
-if TYPE_CHECKING:
-    from milvine.local.folder import Found
-    from milvine.local.folder import _Module as Module
+from milvine.local.weights import read_weights, weights_file
 
 SPARSE_FILE, COLBERT_FILE = "sparse_linear.pt", "colbert_linear.pt"
 STANFORD_SETTINGS = "artifact.metadata"
@@ -53,7 +51,9 @@ def hybrid_heads(modules: list[Module], raw: Mapping[str, Any], config: Config) 
     if checkpoints:
         return heads, checkpoints
     source = str(root / "config.json")
-    kinds = [str(kind) for kind in raw.get("architectures") or []]
+    named = raw.get("architectures") or []
+    check(source, (isinstance(named, list), f"architectures is {named!r}; it must be a list"))
+    kinds = [str(kind) for kind in named]
     check(
         source,
         (
@@ -80,8 +80,6 @@ def multivector_heads(modules: list[Module], raw: Mapping[str, Any], config: Con
     Raises:
         ModelFileError: The model has no projection, or what follows it is not known here.
     """
-    from milvine.local.folder import weights_file
-
     root, width = modules[0].path, config.hidden_size
     if modules[0].is_alone:
         metadata = _stanford(root, raw)
@@ -108,24 +106,12 @@ def multivector_heads(modules: list[Module], raw: Mapping[str, Any], config: Con
 
 
 def _projection(module: Module, width: int) -> Step:
-    config, source = module.config, module.source
-    check_switches(source, config, module_input_name="token_embeddings", module_output_name="token_embeddings")
-    inputs, outputs = config.get("in_features"), config.get("out_features")
-    activation = str(config.get("activation_function", "torch.nn.Identity"))
-    name = activation.rpartition(".")[2]
-    check(
-        source,
-        (inputs == width, f"it is for vectors of {inputs!r} dimensions, and gets {width}"),
-        (isinstance(outputs, int) and outputs > 0, f"out_features is {outputs!r}; it must be a whole number above 0"),
-        (
-            activation.startswith("torch.") and name in ACTIVATIONS,
-            f"the activation {activation!r} is not known here; known are {', '.join(ACTIVATIONS)}",
-        ),
-    )
-    out = int(outputs or 0)
-    layer = Linear(f"{module.place}/linear", width, out, name, bias=bool(config.get("bias", True)))
-    if not config.get("use_residual"):
+    names = ("module_input_name", "module_output_name")
+    check_switches(module.source, module.config, **dict.fromkeys(names, "token_embeddings"))
+    layer = read_linear(module, width, "torch.nn.Identity")
+    if not module.config.get("use_residual"):
         return layer
+    out = layer.width(width)
     return Residual(layer, None if out == width else Linear(f"{module.place}/residual", width, out, bias=False))
 
 
@@ -144,8 +130,6 @@ def late_interaction(
     Raises:
         ModelFileError: A setting is of the wrong type, or not known here.
     """
-    from milvine.local.folder import read_json
-
     if modules[0].is_alone:
         return of_stanford(_stanford(folder, raw), str(folder / STANFORD_SETTINGS))
     after = {module.kind: module for module in modules if module.kind in _AFTER_DENSE}
@@ -161,10 +145,8 @@ def late_interaction(
 
 
 def _stanford(folder: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
-    from milvine.local.folder import read_json
-
     path = folder / STANFORD_SETTINGS
-    is_one = path.is_file() or "HF_ColBERT" in (raw.get("architectures") or [])
+    is_one = path.is_file() or raw.get("architectures") == ["HF_ColBERT"]
     says = f"the model has no projection of tokens: there is neither a modules.json nor an {STANFORD_SETTINGS}"
     check(str(folder), (is_one, says))
     metadata = read_json(path, dict) if path.is_file() else {}

@@ -190,7 +190,7 @@ def _head(text: str, limit: int) -> str:
     return text[: end.start()] if end else text
 
 
-def check_unicode(text: str) -> None:
+def check_unicode(text: str, what: str = "a text") -> None:
     """Refuse a text that no encoding can write.
 
     Raises:
@@ -200,6 +200,6 @@ def check_unicode(text: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise InputError(
-            f"a text holds half of a surrogate pair ({text[error.start]!a} at character {error.start} of"
+            f"{what} holds half of a surrogate pair ({text[error.start]!a} at character {error.start} of"
             f" {text[:40]!a}); replace or remove it, for example with text.encode(errors='replace').decode()"
         ) from error

@@ -83,6 +83,9 @@ class _Reader:
     def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
         self._archive, self._path = archive, path
         self._storages: dict[str, npt.NDArray[Any]] = {}
+        # Members that lie over each other, each read for itself, would take many times the file's size.
+        if sum(member.compress_size for member in archive.infolist()) > path.stat().st_size:
+            raise ModelFileError(f"{path} is refused: its members are larger together than the file")
         pickles = [name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(pickles) != 1 or archive.getinfo(pickles[0]).file_size > LARGEST_PICKLE:
             raise ModelFileError(f"{path} is not a checkpoint that torch.save wrote: it holds no data.pkl")

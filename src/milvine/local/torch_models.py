@@ -26,9 +26,9 @@ from milvine.errors import (
     UnknownModelError,
 )
 from milvine.local.devices import check_device
-from milvine.local.folder import choose_prompts
 from milvine.local.hub import is_hub_id, snapshot_folder
 from milvine.local.options import LocalOptions, check_count
+from milvine.local.prompts import choose_prompts
 from milvine.local.sources import sha256_of, why_offline
 from milvine.local.sparse_rows import SparseRows
 from milvine.local.spec import OUTPUTS, ModelSpec

@@ -115,7 +115,7 @@ def vector_form(full: int, truncate_dim: int | None, normalize: bool, output: st
     if truncate_dim is not None:
         check_count("truncate_dim", truncate_dim, 1, full)
     dim = truncate_dim or full
-    if output not in OUTPUTS:
+    if not isinstance(output, str) or output not in OUTPUTS:
         raise InputError(f"output must be one of {', '.join(OUTPUTS)}, not {output!r}")
     if output == "binary" and dim % 8:
         raise InputError(f"output='binary' packs 8 dimensions into a byte, and {dim} is no multiple of 8")

@@ -74,6 +74,23 @@ def weights_files(path: Path) -> tuple[Path, ...]:
     return tuple(path.with_name(name) for name in names)
 
 
+def find_weights(folder: Path) -> Path | None:
+    """The checkpoint of a folder, or its index, if it has one."""
+    return next((folder / name for name in WEIGHTS_FILES if (folder / name).is_file()), None)
+
+
+def weights_file(folder: Path) -> Path:
+    """The checkpoint of a folder, or its index.
+
+    Raises:
+        ModelFileError: There is none.
+    """
+    found = find_weights(folder)
+    if found is None:
+        raise ModelFileError(f"{folder} holds no weights; looked for {', '.join(WEIGHTS_FILES)}")
+    return found
+
+
 def encoder_names(tensors: Mapping[str, npt.NDArray[Any]], prefixes: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
     """The tensors under the names that architectures and heads use: without what some checkpoints put before them.
 
@@ -99,6 +116,7 @@ def _read_safetensors(path: Path) -> Iterator[tuple[str, npt.NDArray[Any]]]:
 
     try:
         with safe_open(path, "np") as file:
+            header = _header(path)
             kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - it is no dict
             for name, kind in kinds.items():
                 if kind not in _FLOATS | _OTHERS:
@@ -106,22 +124,37 @@ def _read_safetensors(path: Path) -> Iterator[tuple[str, npt.NDArray[Any]]]:
                 if kind in _FLOATS - {"BF16"}:
                     yield name, file.get_tensor(name)
         if "BF16" in kinds.values():
-            yield from _read_bfloat16(path, [name for name, kind in kinds.items() if kind == "BF16"])
-    except (SafetensorError, OSError) as error:
+            names = [name for name, kind in kinds.items() if kind == "BF16"]
+            yield from _read_bfloat16(path, {name: header[name] for name in names})
+    except (SafetensorError, OSError, ValueError) as error:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(f"{path} is not a usable safetensors file: {error}") from error
 
 
-def _read_bfloat16(path: Path, names: Iterable[str]) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
-    """Tensors that numpy has no type for, out of a file whose header safetensors has found right."""
+def _header(path: Path) -> dict[str, Any]:
+    """The header of a file that safetensors has found right, but for a name that comes twice: it takes the last."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(found := dict(pairs)) != len(pairs):
+            raise ModelFileError(f"{path} is not a usable safetensors file: its header has a name twice")
+        return found
+
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-        for name in names:
-            begin, end = header[name]["data_offsets"]
-            file.seek(8 + length + begin)
-            yield name, widened(file.read(end - begin)).reshape(header[name]["shape"])
+        header: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")), object_pairs_hook=unique)
+        return header
+
+
+def _read_bfloat16(
+    path: Path, entries: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    """Tensors that numpy has no type for, by their entries in the header."""
+    with path.open("rb") as file:
+        start = 8 + int.from_bytes(file.read(8), "little")
+        for name, entry in entries.items():
+            begin, end = entry["data_offsets"]
+            file.seek(start + begin)
+            yield name, widened(file.read(end - begin)).reshape(entry["shape"])
 
 
 def _read_torch(path: Path) -> Iterator[tuple[str, npt.NDArray[Any]]]:

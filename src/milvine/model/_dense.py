@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milvine.local.options import LocalOptions
+from milvine.local.options import LocalOptions, check_switch
 from milvine.local.vector_form import vector_form
 from milvine.model._local import LocalEmbeddingFunction
 from milvine.types import DenseVectors
@@ -32,9 +32,11 @@ class LocalDenseFunction(LocalEmbeddingFunction[DenseVectors]):
         normalize_embeddings: bool | None,
         truncate_dim: int | None,
         output: str,
+        /,
         **options: Unpack[LocalOptions],
     ) -> None:
         super().__init__(model_name, batch_size, query_instruction, doc_instruction, device, **options)
+        check_switch("normalize_embeddings", normalize_embeddings)
         own = self._model.spec.normalizes
         self.normalize_embeddings = own if normalize_embeddings is None else normalize_embeddings
         self.truncate_dim = truncate_dim

@@ -9,6 +9,7 @@ from milvine._texts import as_text, as_texts
 from milvine.errors import InputError, ModelFileError, ModelUnavailableError
 from milvine.local.devices import check_device
 from milvine.local.options import LocalOptions, check_options
+from milvine.local.tokenizer import check_unicode
 from milvine.model.base import BaseEmbeddingFunction, Vectors
 from milvine.types import Truncation
 
@@ -82,13 +83,16 @@ class LocalEmbeddingFunction(BaseEmbeddingFunction[Vectors]):
         query_instruction: str,
         doc_instruction: str,
         device: str | None,
+        /,
         **options: Unpack[LocalOptions],
     ) -> None:
+        for what, instruction in (("query_instruction", query_instruction), ("doc_instruction", doc_instruction)):
+            check_unicode(as_text(instruction, what), what)
         self._model = local_model(model_name, self.TASK, device, batch_size, options)
         spec = self._model.spec
         self.model_name = spec.name
-        self.query_instruction = as_text(query_instruction, "query_instruction") or spec.query_prompt
-        self.doc_instruction = as_text(doc_instruction, "doc_instruction") or spec.document_prompt
+        self.query_instruction = query_instruction or spec.query_prompt
+        self.doc_instruction = doc_instruction or spec.document_prompt
 
     @property
     def dim(self) -> Any:
@@ -144,12 +148,28 @@ class LocalEmbeddingFunction(BaseEmbeddingFunction[Vectors]):
             UnknownModelError: This milvine's catalogue has no such model.
             ModelUnavailableError: The model's folder is gone.
             ModelFileError: The folder holds another model now.
+            InputError: It is no identity, or another function's.
         """
+        check_identity(cls.__name__, identity)
         options = ("revision", "max_length", "quantize", "backend")
         settings = (*options, "query_instruction", "doc_instruction", *cls.SETTINGS)
-        made = cls(name_in(identity), **{name: identity[name] for name in settings if name in identity})
+        given = {name: identity[name] for name in settings if name in identity}
+        make: Any = cls  # subclasses have other arguments
+        made: Self = make(name_in(identity), **given, **folder_in(identity))
         check_fingerprint(made._model, identity)
         return made
+
+
+def check_identity(function: str, identity: dict[str, Any]) -> None:
+    """Refuse what is no identity of a function of this name.
+
+    Raises:
+        InputError: It is another function's, or names no model.
+    """
+    if not isinstance(identity, dict) or not isinstance(identity.get("model"), str):
+        raise InputError(f"{identity!r} is no identity; pass what identity() of a {function} gave")
+    if identity.get("function") != function:
+        raise InputError(f"this is the identity of {identity.get('function')!r}, not of {function}; use that function")
 
 
 def identity_of(model: LocalModel) -> dict[str, Any]:
@@ -177,7 +197,7 @@ def name_in(identity: dict[str, Any]) -> str:
     from milvine.local.hub import is_hub_id
 
     folder, model = identity.get("folder"), identity["model"]
-    if folder is None:
+    if folder is None or folder_in(identity):
         return str(model) if is_hub_id(model) else find(model).name
     if not Path(folder).is_dir():
         raise ModelUnavailableError(
@@ -185,6 +205,14 @@ def name_in(identity: dict[str, Any]) -> str:
             f" {identity['function']}(PATH) with the folder where it lies"
         )
     return str(folder)
+
+
+def folder_in(identity: dict[str, Any]) -> dict[str, str]:
+    """The option that says where the files lie of a model that has a name of its own, not its folder's."""
+    folder = identity.get("folder")
+    if folder is None or Path(folder).name == identity["model"] or not Path(folder).is_dir():
+        return {}
+    return {"folder": str(folder)}
 
 
 def check_fingerprint(model: LocalModel, identity: dict[str, Any]) -> None:

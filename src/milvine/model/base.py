@@ -79,9 +79,10 @@ class BaseEmbeddingFunction(ABC, Generic[Vectors]):
             InputError: `batch_size` is less than 1.
         """
         check_count("batch_size", batch_size)
-        if isinstance(documents, str):
+        if isinstance(documents, (str, bytes, bytearray, dict)) or not isinstance(documents, Iterable):
             as_texts(documents, "documents")
-        return self._iter(iter(documents), batch_size)
+        checked = (as_text(text, f"documents[{position}]") for position, text in enumerate(documents))
+        return self._iter(checked, batch_size)
 
     def _iter(self, documents: Iterator[str], batch_size: int) -> Iterator[Any]:
         while texts := list(islice(documents, batch_size)):

@@ -48,7 +48,9 @@ def test_what_a_configuration_lacks_is_named_as_the_file_names_it() -> None:
         DistilBertConfig.read(lacking, "/m/config.json")
 
 
-@pytest.mark.parametrize("change", [{"n_layers": 4}, {"hidden_dim": 38}, {"max_position_embeddings": 20}])
+@pytest.mark.parametrize(
+    "change", [{"n_layers": 4}, {"n_layers": 2}, {"hidden_dim": 38}, {"max_position_embeddings": 20}]
+)
 def test_a_configuration_that_contradicts_the_weights_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(ModelFileError, match="the checkpoint"):
         session(tmp_path, CONFIG | change, weights(CONFIG))

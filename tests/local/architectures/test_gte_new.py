@@ -63,6 +63,8 @@ def test_a_configuration_that_cannot_be_run_is_named_with_its_file(changes: dict
     ("changes", "says"),
     [
         ({"num_hidden_layers": 4}, "holds no tensor 'encoder.layer.3.attention.qkv_proj.weight'"),
+        ({"num_hidden_layers": 2}, "holds 'encoder.layer.2.mlp_ln.weight', a layer more"),
+        ({"hidden_size": 24 << 20}, "the tensor 'embeddings.word_embeddings.weight' has shape (53, 24)"),
         ({"type_vocab_size": 1}, "the tensor 'embeddings.token_type_embeddings.weight' has shape (2, 24)"),
         ({"intermediate_size": 36}, "the tensor 'encoder.layer.0.mlp.up_gate_proj.weight' has shape (74, 24)"),
     ],

@@ -60,6 +60,7 @@ def test_texts_may_be_as_long_as_there_are_positions() -> None:
         ({"num_attention_heads": 5}, "hidden_size 24 is no multiple of num_attention_heads 5"),
         ({"num_attention_heads": 8}, "a head has 3 dimensions; rotary embeddings need an even number"),
         ({"attention_bias": 1}, "attention_bias is 1; it must be true or false"),
+        ({"num_hidden_layers": 1001}, "the model has 1001 layers; more than 1000 are not run here"),
         ({"local_attention": 0}, "local_attention is 0; it must be a whole number above 0"),
         ({"global_rope_theta": None}, "global_rope_theta is None; it must be a number above 0"),
         ({"layer_types": [GLOBAL, LOCAL]}, "layer_types is ['full_attention', 'sliding_attention']; it must be a list"),
@@ -81,6 +82,8 @@ def test_a_configuration_that_cannot_be_run_is_named_with_its_file(changes: dict
     ("changes", "says"),
     [
         ({"num_hidden_layers": 4}, "holds no tensor 'layers.3.attn_norm.weight'"),
+        ({"num_hidden_layers": 2}, "holds 'layers.2.mlp_norm.weight', a layer more"),
+        ({"hidden_size": 24 << 20}, "the tensor 'embeddings.tok_embeddings.weight' has shape (53, 24)"),
         ({"norm_bias": True}, "holds no tensor 'embeddings.norm.bias'"),
         ({"mlp_bias": True}, "holds no tensor 'layers.0.mlp.Wi.bias'"),
         (

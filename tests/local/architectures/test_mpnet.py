@@ -47,7 +47,10 @@ def test_a_configuration_that_cannot_be_run_is_named_with_its_file(changes: dict
         MPNetConfig.read(CONFIG | changes, "/m/config.json")
 
 
-@pytest.mark.parametrize("change", [{"num_attention_heads": 7}, {"intermediate_size": 38}, {"num_hidden_layers": 4}])
+@pytest.mark.parametrize(
+    "change",
+    [{"num_attention_heads": 7}, {"intermediate_size": 38}, {"num_hidden_layers": 4}, {"num_hidden_layers": 2}],
+)
 def test_a_configuration_that_contradicts_the_weights_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(ModelFileError, match="the checkpoint"):
         session(tmp_path, CONFIG | change, weights(CONFIG))

@@ -89,6 +89,8 @@ def test_what_a_configuration_lacks_is_named_as_it_names_things() -> None:
     ("changes", "says"),
     [
         ({"n_layer": 4}, "holds no tensor 'encoder.layers.3.attn.Wqkv.weight'"),
+        ({"n_layer": 2}, "holds 'encoder.layers.2.norm2.weight', a layer more"),
+        ({"n_embd": 24 << 20}, "the tensor 'embeddings.word_embeddings.weight' has shape (53, 24)"),
         ({"qkv_proj_bias": True}, "holds no tensor 'encoder.layers.0.attn.Wqkv.bias'"),
         ({"n_inner": 38}, "the tensor 'encoder.layers.0.mlp.fc11.weight' has shape (37, 24)"),
     ],

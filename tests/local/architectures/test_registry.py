@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,7 @@ def test_every_row_comes_from_a_file_of_its_name() -> None:
     assert len(found) >= 9
 
 
-def test_an_unknown_architecture_is_named_with_those_known() -> None:
-    with pytest.raises(ModelFileError, match=r"/m/config.json: the architecture 'llama' is not known here; .*t5"):
-        find_architecture({"model_type": "llama"}, "/m/config.json")
+@pytest.mark.parametrize(("model_type", "named"), [("llama", "'llama'"), (["bert"], r"\['bert'\]"), (None, "None")])
+def test_an_unknown_architecture_is_named_with_those_known(model_type: Any, named: str) -> None:
+    with pytest.raises(ModelFileError, match=rf"/m/config.json: the architecture {named} is not known here; .*t5"):
+        find_architecture({"model_type": model_type}, "/m/config.json")

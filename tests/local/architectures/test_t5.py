@@ -61,6 +61,10 @@ def test_what_a_configuration_leaves_out_is_as_in_t5_base() -> None:
             {"relative_attention_max_distance": 2},
             "relative_attention_max_distance is 2; for 8 buckets it must be above 2",
         ),
+        (
+            {"relative_attention_max_distance": 1 << 30},
+            "relative_attention_max_distance is 1073741824; more than 65536 is not known here",
+        ),
     ],
 )
 def test_a_configuration_that_cannot_be_run_is_named_with_its_file(changes: dict[str, Any], says: str) -> None:
@@ -72,6 +76,7 @@ def test_a_configuration_that_cannot_be_run_is_named_with_its_file(changes: dict
     ("changes", "says"),
     [
         ({"num_layers": 4}, "holds no tensor 'encoder.block.3.layer.0.layer_norm.weight'"),
+        ({"num_layers": 2}, "holds 'encoder.block.2.layer.0.layer_norm.weight', a layer more"),
         ({"vocab_size": 54}, "the tensor 'shared.weight' has shape (53, 24)"),
         ({"d_kv": 8}, "the tensor 'encoder.block.0.layer.0.SelfAttention.q.weight' has shape (15, 24)"),
         ({"feed_forward_proj": "gated-gelu"}, "holds no tensor 'encoder.block.0.layer.1.DenseReluDense.wi_0.weight'"),

@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,3 +92,9 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
         Model2VecEmbeddingFunction(folder, token="x")  # type: ignore[call-arg]
     with pytest.raises(ModelFileError, match="cannot be read"):
         Model2VecEmbeddingFunction(tmp_path)
+
+
+@pytest.mark.parametrize("option", [{"batch_size": 32}, {"device": "cpu"}])
+def test_options_of_networks_are_refused_like_any_other(option: dict[str, Any]) -> None:
+    with pytest.raises(InputTypeError, match=f"there is no option '{next(iter(option))}'"):
+        Model2VecEmbeddingFunction(**option)

@@ -87,6 +87,15 @@ def test_the_identity_names_the_folder_and_the_weights(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again(TEXTS), ef(TEXTS))
 
 
+@pytest.mark.parametrize("name", ["someone/chain", "all-MiniLM-L12-v2"])
+def test_a_model_whose_files_lie_in_a_given_folder_is_rebuilt_under_its_own_name(tmp_path: Path, name: str) -> None:
+    made = SentenceTransformerEmbeddingFunction(name, folder=write_model(tmp_path, "prompted"))
+    rebuilt, _ = functions(new_config(made, "en"), None, None)
+    assert rebuilt.identity() == made.identity()
+    assert made.identity()["model"] == name
+    np.testing.assert_array_equal(rebuilt(TEXTS), made(TEXTS))
+
+
 def test_it_is_rebuilt_only_from_the_same_weights_where_they_were(tmp_path: Path) -> None:
     folder = write_model(tmp_path, "mean_tokens")
     stored = new_config(SentenceTransformerEmbeddingFunction(folder), "en")

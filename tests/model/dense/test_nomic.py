@@ -81,3 +81,9 @@ def test_what_cannot_be_is_refused(tmp_path: Path, options: dict[str, Any], mess
 def test_options_of_a_wrong_type_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputTypeError, match="dimensions must be a whole number, not str"):
         NomicEmbeddingFunction(write_model(tmp_path), dimensions="768")  # type: ignore[arg-type]
+
+
+def test_prompts_are_the_models_own() -> None:
+    wrong: Any = {"query_instruction": "q: "}
+    with pytest.raises(InputTypeError, match="there is no option 'query_instruction'"):
+        NomicEmbeddingFunction(**wrong)

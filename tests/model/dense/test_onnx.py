@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub.constants
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from milvine.errors import (
     InputError,
+    InputTypeError,
     MilvineError,
     ModelFileError,
     ModelUnavailableError,
@@ -19,7 +21,7 @@ from milvine.errors import (
 )
 from milvine.local.catalogue import find
 from milvine.local.files import fetch_model
-from milvine.model.dense import OnnxEmbeddingFunction, SentenceTransformerEmbeddingFunction
+from milvine.model.dense import Model2VecEmbeddingFunction, OnnxEmbeddingFunction, SentenceTransformerEmbeddingFunction
 from milvine.model.reranker import CrossEncoderRerankFunction
 from tiny_onnx import DATA, TEXTS, write_model
 from varied_texts import TEXTS as VARIED
@@ -103,8 +105,12 @@ def test_what_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     offline = r"model\.onnx of GPTCache/paraphrase-albert-onnx is not in the Hugging Face cache, and MILVINE_OFFLINE is"
     with pytest.raises(ModelUnavailableError, match=offline):
         OnnxEmbeddingFunction()
-    with pytest.raises(ModelUnavailableError, match=r"config\.json of GPTCache/paraphrase-albert-small-v2 is not"):
-        OnnxEmbeddingFunction(DATA / "states.onnx")
+    with pytest.raises(ModelFileError, match=r"holds no tokenizer\.json, .* pass tokenizer_name="):
+        OnnxEmbeddingFunction(DATA / "states.onnx")  # another model's tokenizer would give vectors of nonsense
+    with pytest.raises(ModelFileError, match=r"tokenizer_name is a file, .*; pass the folder that holds it"):
+        OnnxEmbeddingFunction(DATA / "states.onnx", folder / "tokenizer.json")
+    with pytest.raises(UnknownModelError, match="of the catalogue are run by SentenceTransformerEmbeddingFunction"):
+        OnnxEmbeddingFunction("bge-small-en-v1.5-int8")
     with pytest.raises(UnknownModelError, match="There is no file or folder 'nowhere', and it is no id"):
         OnnxEmbeddingFunction("nowhere")
     with pytest.raises(ModelFileError, match=r"holds no ONNX file, such as model\.onnx"):
@@ -131,3 +137,55 @@ def test_a_model_in_the_hugging_face_cache_is_found(tmp_path: Path, monkeypatch:
             shutil.copy(made / file, snapshot / file)
     ef = OnnxEmbeddingFunction()
     np.testing.assert_allclose(ef(TEXTS), PYMILVUS, atol=1e-5, rtol=0)
+
+
+def test_a_model_of_the_hub_has_its_own_tokenizer_not_the_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("MILVINE_OFFLINE", "1")
+    made = write_model(tmp_path, "states")
+    for name, files in (
+        ("someone--states", ["model.onnx"]),
+        ("GPTCache--paraphrase-albert-small-v2", ["config.json", "tokenizer.json"]),
+    ):
+        repo = tmp_path / "hub" / f"models--{name}"
+        snapshot = repo / "snapshots" / ("a" * 40)
+        snapshot.mkdir(parents=True)
+        (repo / "refs").mkdir()
+        (repo / "refs" / "main").write_text("a" * 40, encoding="utf-8")
+        for file in files:
+            shutil.copy(made / file, snapshot / file)
+    with pytest.raises(ModelUnavailableError, match=r"config\.json of someone/states is not in the Hugging Face cache"):
+        OnnxEmbeddingFunction("someone/states")
+    for file in ("config.json", "tokenizer.json"):
+        shutil.copy(made / file, tmp_path / "hub/models--someone--states/snapshots" / ("a" * 40) / file)
+    np.testing.assert_allclose(OnnxEmbeddingFunction("someone/states")(TEXTS), PYMILVUS, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ((None,), InputTypeError, "model_name must be a string or a Path, not NoneType"),
+        (("",), InputError, "model_name is blank"),
+        (("a/b", 5), InputTypeError, "tokenizer_name must be a string or a Path, not int"),
+    ],
+)
+def test_what_names_nothing_is_refused(arguments: tuple[Any, ...], error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        OnnxEmbeddingFunction(*arguments)
+
+
+def test_an_identity_keeps_the_quantisation_of_a_quantised_file() -> None:
+    row = find("bge-small-en-v1.5-int8")
+    made = OnnxEmbeddingFunction(fetch_model(row)[row.weights], quantize="int8")
+    assert OnnxEmbeddingFunction.from_identity(made.identity()).identity() == made.identity()
+
+
+@pytest.mark.parametrize("function", [OnnxEmbeddingFunction, SentenceTransformerEmbeddingFunction])
+def test_what_is_no_identity_of_the_function_is_refused(function: Any) -> None:
+    for wrong in ({}, {"function": function.__name__, "model": None}, None, "all-MiniLM-L6-v2"):
+        with pytest.raises(InputError, match=f"is no identity; pass what identity.. of a {function.__name__} gave"):
+            function.from_identity(wrong)
+    with pytest.raises(InputError, match=f"the identity of 'Model2VecEmbeddingFunction', not of {function.__name__}"):
+        function.from_identity(Model2VecEmbeddingFunction().identity())

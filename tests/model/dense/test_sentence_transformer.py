@@ -123,9 +123,13 @@ def test_documents_come_out_one_by_one_as_they_go_in(ef: SentenceTransformerEmbe
     rest = list(made)
     expected = ef.encode_documents([f"text number {number}" for number in range(25)])
     np.testing.assert_allclose([first, *rest], expected, atol=1e-6)
-    for wrong, error in (("bare", InputTypeError), ([1], InputTypeError)):
-        with pytest.raises(error, match="must be a"):
-            list(ef.iter_documents(wrong))  # type: ignore[arg-type]
+    wrong: Any
+    for wrong in ("bare", b"bare", {"a": 1}, None, 5):
+        with pytest.raises(InputTypeError, match="documents must be a list of strings"):
+            ef.iter_documents(wrong)
+    wrong = ["a", "b", "c", 4]
+    with pytest.raises(InputTypeError, match=r"documents\[3\] must be one string, not int \(4\)"):
+        list(ef.iter_documents(wrong, batch_size=2))
     with pytest.raises(InputError, match="batch_size must be at least 1"):
         ef.iter_documents([], batch_size=0)
 
@@ -194,6 +198,22 @@ def test_half_a_surrogate_pair_is_refused(ef: SentenceTransformerEmbeddingFuncti
         ({"max_length": 257}, InputError, "max_length must be from 3 to 256, not 257"),
         ({"threads": 0}, InputError, "threads must be at least 1"),
         ({"query_instruction": None}, InputTypeError, "query_instruction must be one string"),
+        ({"doc_instruction": "\udc80"}, InputError, "^doc_instruction holds half of a surrogate pair"),
+        ({"model_name": "x" * 5000}, UnknownModelError, "There is no model 'xxx"),
+        ({"model_name": "a/" + "x" * 5000}, UnknownModelError, "There is no model 'a/xxx"),
+        ({"output": []}, InputError, r"output must be one of .*, not \[\]"),
+        (
+            {"truncate_dim": np.int64(8)},
+            InputTypeError,
+            r"a whole number, not int64 \(.*8.*\); convert it with int\(\)",
+        ),
+        ({"normalize_embeddings": "no"}, InputTypeError, "normalize_embeddings must be True or False, not str"),
+        ({"show_progress": "yes"}, InputTypeError, "show_progress must be True or False, not str"),
+        ({"revision": 5}, InputTypeError, "revision must be one string, not int"),
+        ({"revision": ""}, InputError, "revision is blank"),
+        ({"folder": 5}, InputTypeError, "folder must be a string or a Path, not int"),
+        ({"folder": " "}, InputError, "folder is blank"),
+        ({"device": "CUDA:1", "quantize": "int8"}, InputError, "quantize='int8' is for the processor; .*device='cpu'"),
     ],
 )
 def test_an_option_that_is_not_allowed_is_refused(options: dict[str, Any], error: type[Exception], says: str) -> None:

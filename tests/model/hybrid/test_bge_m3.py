@@ -120,6 +120,12 @@ def test_nothing_asked_for_is_refused(folder: Path) -> None:
         BGEM3EmbeddingFunction(folder, return_dense=False, return_sparse=False)
 
 
+def test_a_switch_is_true_or_false(folder: Path) -> None:
+    for name in ("return_dense", "return_sparse", "return_colbert_vecs", "normalize_embeddings"):
+        with pytest.raises(InputTypeError, match=rf"{name} must be True or False, not str \('no'\)"):
+            BGEM3EmbeddingFunction(folder, **{name: "no"})  # type: ignore[arg-type]
+
+
 def test_an_output_that_the_model_lacks_is_refused(tmp_path: Path) -> None:
     folder = write_bge_m3(tmp_path / "half", layers=("sparse_linear",))
     with pytest.raises(InputError, match="half has no output colbert_vecs; it has dense, sparse"):

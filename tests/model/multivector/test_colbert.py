@@ -85,6 +85,15 @@ def test_lengths_may_be_chosen(tmp_path: Path) -> None:
         ColBERTEmbeddingFunction(tmp_path, max_length=20)
 
 
+def test_a_document_has_room_for_one_token_beside_its_marker(tmp_path: Path) -> None:
+    folder = write_stanford(tmp_path, "stanford")
+    with pytest.raises(InputError, match="max_length must be at least 4, not 3"):
+        ColBERTEmbeddingFunction(folder, max_length=3)
+    first, second = ColBERTEmbeddingFunction(folder, max_length=4).encode_documents(["a c", "b c"])
+    assert first.shape == second.shape == (4, 8)
+    assert not np.allclose(first, second, atol=1e-3)
+
+
 def test_settings_may_stand_in_an_object_of_their_own(tmp_path: Path) -> None:
     folder = write_stanford(tmp_path, "stanford")
     write_json(folder / METADATA, {"config": STANFORD["stanford"], "meta": {"version": "colbert-v0.4"}})
@@ -180,6 +189,14 @@ def test_a_marker_that_the_tokenizer_lacks_is_refused(tmp_path: Path) -> None:
         ModelFileError, match=r"has no token '\[unused7\]', which the model's queries or documents need"
     ):
         ColBERTEmbeddingFunction(folder).encode_queries(["a"])
+
+
+def test_a_tokenizer_that_puts_nothing_before_a_text_is_refused(tmp_path: Path) -> None:
+    folder = write_stanford(tmp_path, "stanford")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text()) | {"post_processor": None}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(ModelFileError, match="puts no special token before a text"):
+        ColBERTEmbeddingFunction(folder).encode_documents(["a b"])
 
 
 def test_a_stanford_model_without_its_settings_has_the_librarys_defaults(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from milvine.errors import InputError, TruncationWarning
+from milvine.errors import InputError, InputTypeError, TruncationWarning
 from milvine.model.reranker import BGERerankFunction
 from tiny_tasks import CLASSIFIERS, write_model
 from tiny_token_models import DATA, QUERIES, RERANKER_LENGTHS, TEXTS, write_bge_reranker
@@ -76,12 +77,13 @@ def test_what_was_cut_is_counted(tmp_path: Path) -> None:
         ({"max_length": 5}, "max_length must be at least 6, not 5"),
         ({"max_length": 19, "query_max_length": 0}, "query_max_length must be at least 1, not 0"),
         ({}, "max_length must be from 5 to 19, not 512"),
+        ({"normalize": "no"}, r"normalize must be True or False, not str \('no'\)"),
         ({"max_length": 19, "devices": ["cpu", "cuda"]}, "devices must name one device"),
     ],
 )
-def test_an_option_that_is_not_allowed_is_refused(tmp_path: Path, options: dict[str, int], says: str) -> None:
+def test_an_option_that_is_not_allowed_is_refused(tmp_path: Path, options: dict[str, Any], says: str) -> None:
     folder = write_bge_reranker(tmp_path)
-    with pytest.raises(InputError, match=says):
+    with pytest.raises((InputError, InputTypeError), match=says):
         BGERerankFunction(folder, **options)
 
 

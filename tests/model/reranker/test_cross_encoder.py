@@ -99,6 +99,9 @@ def test_the_activation_is_applied_and_must_give_numbers(rf: CrossEncoderRerankF
     assert type(of_numpy[0].score) is float
     with pytest.raises(InputError, match="activation_fct gives NaN"):
         CrossEncoderRerankFunction(activation_fct=lambda _: math.nan)(QUERY, [POPULATION])
+    for wrong in (None, "high", 1j, 10**400, np.ones(2)):
+        with pytest.raises(InputTypeError, match=r"activation_fct gives .* for 9\.\d+; it must give one float"):
+            CrossEncoderRerankFunction(activation_fct=lambda _, wrong=wrong: wrong)(QUERY, [POPULATION])  # type: ignore[misc]
 
 
 def test_long_pairs_are_cut_and_said_to_be_once() -> None:

@@ -72,6 +72,7 @@ def test_one_of_several_labels_has_its_share(tmp_path: Path, label: int | str) -
     column = LABELS.index(label) if isinstance(label, str) else label
     rf = CrossEncoderRerankFunction(folder, label=label)
     np.testing.assert_allclose(scores_of(rf), GOLDEN["roberta_shares"][:, column], atol=1e-5)
+    assert rf.identity()["label"] == label
 
 
 def test_where_several_labels_may_hold_one_has_its_own_sigmoid(tmp_path: Path) -> None:

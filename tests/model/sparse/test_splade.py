@@ -52,6 +52,7 @@ def test_vectors_are_sorted_float32_rows_that_depend_on_no_other_text(ef: Splade
     assert together.has_sorted_indices
     assert (together.data > 0).all()
     assert together.format == "csr"
+    assert together.indices.dtype == together.indptr.dtype == np.int32  # half of what int64 would take
     for at, text in enumerate(texts):
         alone = ef.encode_documents([text])
         np.testing.assert_allclose(alone.toarray()[0], together[[at]].toarray()[0], atol=1e-5)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from milvine.local.architectures.base import Architecture, Attention
+from milvine.local.architectures.base import Architecture, Attention, check_no_more
 from milvine.local.architectures.post_norm import LayerNames, PostNormConfig, embeddings, layer
 from milvine.local.graph import Graph
 
@@ -44,6 +44,9 @@ def albert(g: Graph, config: AlbertConfig, ids: str, mask: str) -> str:
         group = int(number / (config.num_hidden_layers / config.num_hidden_groups))  # rounds as the reference does
         for inner in range(config.inner_group_num):
             x = layer(g, at, config, LAYER, x, f"encoder.albert_layer_groups.{group}.albert_layers.{inner}")
+    for group, inner in ((config.num_hidden_groups, 0), (0, config.inner_group_num)):
+        part = f"encoder.albert_layer_groups.{group}.albert_layers.{inner}"
+        check_no_more(g, f"{part}.{LAYER.outer_norm}.weight")
     return at.by_text(x)
 
 

@@ -33,6 +33,9 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "a string"),
     "bool": ((bool,), "true or false"),
 }
+_TOO_LARGE = {"int": 1 << 31, "float": 3e38}
+MOST_LAYERS = 1000
+"""A configuration that counts more is refused before so many are built."""
 
 
 class Config(Protocol):
@@ -123,6 +126,17 @@ def check_activation(source: str, name: str) -> None:
     check(source, (name in ACTIVATIONS, f"the activation {name!r} is not known here; known are {known}"))
 
 
+def check_layers(source: str, layers: int) -> None:
+    """Refuse more layers than any model has, which would fill the memory where layers share their weights."""
+    check(source, (layers <= MOST_LAYERS, f"the model has {layers} layers; more than {MOST_LAYERS} are not run here"))
+
+
+def check_no_more(g: Graph, name: str) -> None:
+    """Refuse a checkpoint that holds a tensor of the layer after the last: its configuration counts too few."""
+    if g.holds(name):
+        raise ModelFileError(f"{g.source} holds {name!r}, a layer more than the model's configuration counts")
+
+
 def check_heads(
     source: str,
     hidden_size: int,
@@ -137,8 +151,10 @@ def check_heads(
 def _problem(name: str, value: Any, annotation: str) -> str | None:
     types, what = _KINDS[annotation]
     is_right = isinstance(value, types) and isinstance(value, bool) == (annotation == "bool")
-    is_wrong = not is_right or (annotation in ("int", "float") and value <= 0)
-    return f"{name} is {value!r}; it must be {what}" if is_wrong else None
+    if not is_right or (annotation in _TOO_LARGE and not value > 0):  # NaN is not, either
+        return f"{name} is {value!r}; it must be {what}"
+    is_too_large = annotation in _TOO_LARGE and value >= _TOO_LARGE[annotation]
+    return f"{name} is {value!r}, which is too large" if is_too_large else None
 
 
 def type_vectors(g: Graph, name: str, types: int, size: int) -> str:

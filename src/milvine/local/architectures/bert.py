@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from milvine.local.architectures.base import Architecture, Attention
+from milvine.local.architectures.base import Architecture, Attention, check_no_more
 from milvine.local.architectures.post_norm import LayerNames, PostNormConfig, embeddings, layer
 from milvine.local.graph import Graph
 
@@ -34,6 +34,7 @@ def bert(g: Graph, config: BertConfig, ids: str, mask: str) -> str:
     x = at.rows(embeddings(g, at, config, ids, size=config.hidden_size, types=config.type_vocab_size))
     for number in range(config.num_hidden_layers):
         x = layer(g, at, config, LAYER, x, f"encoder.layer.{number}")
+    check_no_more(g, f"encoder.layer.{config.num_hidden_layers}.{LAYER.outer_norm}.weight")
     return at.by_text(x)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from milvine.local.architectures.base import Architecture, Attention
+from milvine.local.architectures.base import Architecture, Attention, check_no_more
 from milvine.local.architectures.post_norm import LayerNames, PostNormConfig, embeddings, layer
 from milvine.local.graph import Graph
 
@@ -50,6 +50,7 @@ def distilbert(g: Graph, config: DistilBertConfig, ids: str, mask: str) -> str:
     x = at.rows(embeddings(g, at, config, ids, size=config.hidden_size))
     for number in range(config.num_hidden_layers):
         x = layer(g, at, config, LAYER, x, f"transformer.layer.{number}")
+    check_no_more(g, f"transformer.layer.{config.num_hidden_layers}.{LAYER.outer_norm}.weight")
     return at.by_text(x)
 
 

@@ -18,6 +18,7 @@ from milvine.local.architectures.base import (
     check,
     check_activation,
     check_heads,
+    check_no_more,
     check_switches,
     read_config,
     type_vectors,
@@ -99,6 +100,7 @@ class GteNewConfig:
 def gte_new(g: Graph, config: GteNewConfig, ids: str, mask: str) -> str:
     """The hidden states of the last layer; see `Architecture.build`."""
     hidden, wide, factor = config.hidden_size, config.intermediate_size, config.rope_factor
+    words = g.weight("embeddings.word_embeddings.weight", (config.vocab_size, hidden))  # so that `hidden` is no lie
     at = Attention(g, ids, mask, hidden, config.num_attention_heads)
     activation, options = ACTIVATIONS[config.hidden_act]
     angles = {
@@ -120,7 +122,7 @@ def gte_new(g: Graph, config: GteNewConfig, ids: str, mask: str) -> str:
     def normalized(x: str, name: str) -> str:
         return g.layer_norm(x, name, hidden, config.layer_norm_eps)
 
-    x = g.op("Gather", g.weight("embeddings.word_embeddings.weight", (config.vocab_size, hidden)), ids)
+    x = g.op("Gather", words, ids)
     if config.type_vocab_size:
         types = type_vectors(g, "embeddings.token_type_embeddings.weight", config.type_vocab_size, hidden)
         x = g.op("Add", x, types)
@@ -129,6 +131,7 @@ def gte_new(g: Graph, config: GteNewConfig, ids: str, mask: str) -> str:
         layer = f"encoder.layer.{number}"
         x = normalized(g.op("Add", x, attention(x, layer)), f"{layer}.attn_ln")
         x = normalized(g.op("Add", x, feed_forward(x, layer)), f"{layer}.mlp_ln")
+    check_no_more(g, f"encoder.layer.{config.num_hidden_layers}.mlp_ln.weight")
     return at.by_text(x)
 
 

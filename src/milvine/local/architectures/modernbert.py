@@ -17,6 +17,8 @@ from milvine.local.architectures.base import (
     check,
     check_activation,
     check_heads,
+    check_layers,
+    check_no_more,
     check_switches,
     read_config,
 )
@@ -73,6 +75,7 @@ class ModernBertConfig:
         read = read_config(cls, flat, source)
         check_activation(source, read.hidden_activation)
         check_heads(source, read.hidden_size, read.num_attention_heads)
+        check_layers(source, read.num_hidden_layers)
         check_even(source, read.hidden_size // read.num_attention_heads)
         every, layers = read.global_attn_every_n_layers, range(read.num_hidden_layers)
         if kinds is None:
@@ -86,6 +89,7 @@ class ModernBertConfig:
 def modernbert(g: Graph, config: ModernBertConfig, ids: str, mask: str) -> str:
     """The hidden states of the last layer; see `Architecture.build`."""
     hidden, wide = config.hidden_size, config.intermediate_size
+    words = g.weight("embeddings.tok_embeddings.weight", (config.vocab_size, hidden))  # so that `hidden` is no lie
     at = Attention(g, ids, mask, hidden, config.num_attention_heads)
     activation, options = ACTIVATIONS[config.hidden_activation]
     thetas = {GLOBAL: config.global_rope_theta, LOCAL: config.local_rope_theta}
@@ -112,13 +116,13 @@ def modernbert(g: Graph, config: ModernBertConfig, ids: str, mask: str) -> str:
     def normalized(x: str, name: str) -> str:
         return g.layer_norm(x, name, hidden, config.norm_eps, bias=config.norm_bias)
 
-    words = g.weight("embeddings.tok_embeddings.weight", (config.vocab_size, hidden))
     x = at.rows(normalized(g.op("Gather", words, ids), "embeddings.norm"))
     for number, kind in enumerate(config.layer_types):
         layer = f"layers.{number}"
         before = normalized(x, f"{layer}.attn_norm") if number else x  # the embeddings are normalised already
         x = g.op("Add", x, attention(before, layer, kind))
         x = g.op("Add", x, feed_forward(normalized(x, f"{layer}.mlp_norm"), layer))
+    check_no_more(g, f"layers.{len(config.layer_types)}.mlp_norm.weight")
     return at.by_text(normalized(x, "final_norm"))
 
 

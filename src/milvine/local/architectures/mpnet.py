@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from milvine.local.architectures.base import Architecture, Attention, check
+from milvine.local.architectures.base import Architecture, Attention, check, check_no_more
 from milvine.local.architectures.post_norm import LayerNames, PostNormConfig, embeddings, layer
 from milvine.local.architectures.relative import relative_bias
 from milvine.local.graph import Graph
@@ -59,6 +59,7 @@ def mpnet(g: Graph, config: MPNetConfig, ids: str, mask: str) -> str:
     x = at.rows(embeddings(g, at, config, ids, size=config.hidden_size))
     for number in range(config.num_hidden_layers):
         x = layer(g, at, config, LAYER, x, f"encoder.layer.{number}", bias=bias)
+    check_no_more(g, f"encoder.layer.{config.num_hidden_layers}.{LAYER.outer_norm}.weight")
     return at.by_text(x)
 
 

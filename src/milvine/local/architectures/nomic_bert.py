@@ -17,6 +17,7 @@ from milvine.local.architectures.base import (
     Attention,
     check,
     check_heads,
+    check_no_more,
     check_switches,
     read_config,
 )
@@ -121,6 +122,7 @@ class NomicBertConfig:
 def nomic_bert(g: Graph, config: NomicBertConfig, ids: str, mask: str) -> str:
     """The hidden states of the last layer; see `Architecture.build`."""
     hidden, wide = config.n_embd, config.n_inner
+    words = g.weight("embeddings.word_embeddings.weight", (config.vocab_size, hidden))  # so that `hidden` is no lie
     at = Attention(g, ids, mask, hidden, config.n_head)
     turn = Rotary(g, at, frequencies(config.rotary_emb_base, int(config.rotary_size)))
 
@@ -140,7 +142,6 @@ def nomic_bert(g: Graph, config: NomicBertConfig, ids: str, mask: str) -> str:
     def normalized(x: str, name: str) -> str:
         return g.layer_norm(x, name, hidden, config.layer_norm_epsilon)
 
-    words = g.weight("embeddings.word_embeddings.weight", (config.vocab_size, hidden))
     types = g.weight("embeddings.token_type_embeddings.weight", (config.type_vocab_size, hidden))
     first_type = g.op("Slice", types, g.ints(0), g.ints(1), g.ints(0))  # one text, so every token is of type 0
     x = at.rows(normalized(g.op("Add", g.op("Gather", words, ids), first_type), "emb_ln"))
@@ -148,6 +149,7 @@ def nomic_bert(g: Graph, config: NomicBertConfig, ids: str, mask: str) -> str:
         layer = f"encoder.layers.{number}"
         x = normalized(g.op("Add", x, attention(x, layer)), f"{layer}.norm1")
         x = normalized(g.op("Add", x, feed_forward(x, layer)), f"{layer}.norm2")
+    check_no_more(g, f"encoder.layers.{config.n_layer}.norm2.weight")
     return at.by_text(x)
 
 

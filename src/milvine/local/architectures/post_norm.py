@@ -16,6 +16,7 @@ from milvine.local.architectures.base import (
     check,
     check_activation,
     check_heads,
+    check_layers,
     read_config,
     type_vectors,
 )
@@ -61,6 +62,7 @@ class PostNormConfig:
         check_activation(source, read.hidden_act)
         heads_name, hidden_name = (cls.NAMES.get(name, name) for name in ("num_attention_heads", "hidden_size"))
         check_heads(source, read.hidden_size, read.num_attention_heads, heads_name, hidden_name)
+        check_layers(source, read.num_hidden_layers)
         kind = config.get("position_embedding_type", "absolute")
         check(
             source,

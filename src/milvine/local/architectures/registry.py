@@ -32,7 +32,7 @@ def find_architecture(config: Mapping[str, Any], source: str) -> Architecture:
         ModelFileError: It names none that is known.
     """
     model_type = config.get("model_type")
-    if model_type not in ARCHITECTURES:
+    if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise ModelFileError(f"{source}: the architecture {model_type!r} is not known here; known are {known}. {TORCH}")
-    return ARCHITECTURES[str(model_type)]
+    return ARCHITECTURES[model_type]

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from milvine.local.architectures.base import ACTIVATIONS, Architecture, Attention, check, read_config
+from milvine.local.architectures.base import ACTIVATIONS, Architecture, Attention, check, check_no_more, read_config
 from milvine.local.architectures.relative import relative_bias
 from milvine.local.graph import Graph
 
 FEED_FORWARDS = {"relu": ("relu", ("wi",)), "gated-gelu": ("gelu_new", ("wi_0", "wi_1"))}
 """What `feed_forward_proj` says: the activation, the matrix before it, and the one that gates it, if any."""
+FARTHEST = 1 << 16
+"""The most that `relative_attention_max_distance` may say: each distance up to it takes memory."""
 TABLES = ("shared.weight", "encoder.embed_tokens.weight")
 """What checkpoints call the table of token vectors; most have it once, under either name."""
 
@@ -68,6 +70,10 @@ class T5Config:
                 farthest > buckets // 4,
                 f"relative_attention_max_distance is {farthest}; for {buckets} buckets it must be above {buckets // 4}",
             ),
+            (
+                farthest <= FARTHEST,
+                f"relative_attention_max_distance is {farthest}; more than {FARTHEST} is not known here",
+            ),
         )
         return read
 
@@ -113,6 +119,7 @@ def t5(g: Graph, config: T5Config, ids: str, mask: str) -> str:
         attending, feeding = (f"encoder.block.{number}.layer.{part}" for part in (0, 1))
         x = g.op("Add", x, attention(normalized(x, f"{attending}.layer_norm"), f"{attending}.SelfAttention"))
         x = g.op("Add", x, feed_forward(normalized(x, f"{feeding}.layer_norm"), f"{feeding}.DenseReluDense"))
+    check_no_more(g, f"encoder.block.{config.num_layers}.layer.0.layer_norm.weight")
     x = normalized(x, "encoder.final_layer_norm")
     return g.op("Reshape", x, g.op("Concat", at.shape, g.ints(hidden), axis=0))
 

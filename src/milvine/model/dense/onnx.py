@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from milvine.errors import InputError, ModelFileError, ModelUnavailableError, UnknownModelError
 from milvine.local.onnx_file import find_onnx_file
-from milvine.local.options import LocalOptions
+from milvine.local.options import LocalOptions, check_place
 from milvine.model._dense import LocalDenseFunction
-from milvine.model._local import check_fingerprint
+from milvine.model._local import check_fingerprint, check_identity
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -33,7 +33,8 @@ class OnnxEmbeddingFunction(LocalDenseFunction):
         model_name: The path of an ONNX file, or of a folder that holds one as transformers, Optimum and fastembed name
             it; or the id of a model on the Hugging Face hub, of which `model.onnx` is taken.
         tokenizer_name: The path of a folder that holds `tokenizer.json` and `config.json`, or the id of a model on the
-            hub. By default the folder of the model, if it has a `tokenizer.json`.
+            hub. By default the model's own: its folder or repository must have a `tokenizer.json` then. The name
+            above is taken with the default model alone.
         batch_size: Taken for the sake of other functions' programs; see `batch_tokens`.
         query_instruction: Put before each query; by default what the tokenizer's folder says.
         doc_instruction: Put before each document; by default what the tokenizer's folder says.
@@ -68,10 +69,23 @@ class OnnxEmbeddingFunction(LocalDenseFunction):
 
         if options.get("folder") is not None:
             raise InputError("folder= is not for an ONNX file; model_name is its path, or its folder's")
+        check_place("model_name", model_name)
+        check_place("tokenizer_name", tokenizer_name)
         file = _onnx_file(model_name, options.get("revision"))
         beside = file.parent if file.parent.name != "onnx" else file.parent.parent
-        is_own = tokenizer_name == DEFAULT_TOKENIZER and (beside / "tokenizer.json").is_file()
-        self._tokenizer_folder = beside if is_own else _tokenizer_folder(tokenizer_name)
+        if tokenizer_name != DEFAULT_TOKENIZER:
+            self._tokenizer_folder = _tokenizer_folder(tokenizer_name, None)
+        elif (beside / "tokenizer.json").is_file():
+            self._tokenizer_folder = beside
+        elif model_name == DEFAULT_MODEL:
+            self._tokenizer_folder = _tokenizer_folder(DEFAULT_TOKENIZER, None)
+        elif Path(model_name).expanduser().exists():
+            raise ModelFileError(
+                f"{beside} holds no tokenizer.json, which is how texts become tokens here; put the model's there, or"
+                " pass tokenizer_name= with the folder that holds it"
+            )
+        else:
+            self._tokenizer_folder = _tokenizer_folder(str(model_name), options.get("revision"))
         self._file = file
         spec = replace(
             read_folder(self._tokenizer_folder, "dense", file.absolute()), name=beside.name, folder=beside.absolute()
@@ -103,11 +117,13 @@ class OnnxEmbeddingFunction(LocalDenseFunction):
         Raises:
             UnknownModelError: The file is gone.
             ModelFileError: It is another file now.
+            InputError: It is no identity, or another function's.
         """
-        names = ("query_instruction", "doc_instruction", "max_length", *cls.SETTINGS)
+        check_identity(cls.__name__, identity)
+        names = ("query_instruction", "doc_instruction", "max_length", "quantize", *cls.SETTINGS)
         places = identity["folder"]
         made = cls(places["file"], places["tokenizer"], **{name: identity[name] for name in names})
-        check_fingerprint(made._model, identity)
+        check_fingerprint(made._model, identity | {"folder": places["file"]})
         return made
 
 
@@ -123,11 +139,13 @@ def _onnx_file(name: str | Path, revision: str | None) -> Path:
     return _from_hub(str(name), revision, "model.onnx")
 
 
-def _tokenizer_folder(name: str | Path) -> Path:
+def _tokenizer_folder(name: str | Path, revision: str | None) -> Path:
     path = Path(name).expanduser()
     if path.is_dir():
         return path.absolute()
-    config = _from_hub(str(name), None, "config.json")
+    if path.is_file():
+        raise ModelFileError(f"tokenizer_name is a file, {path}; pass the folder that holds it: {path.parent}")
+    config = _from_hub(str(name), revision, "config.json")
     return _from_hub(str(name), config.parent.name, "tokenizer.json").parent
 
 
@@ -144,7 +162,10 @@ def _from_hub(repo: str, revision: str | None, file: str) -> Path:
     from milvine.local.sources import HUB_TOTAL_SECONDS, SourceError, authorization, hub_endpoint, probe, why_offline
 
     if not is_hub_id(repo):
-        raise UnknownModelError(f"There is no file or folder {repo!r}, and it is no id of a model on the hub.")
+        raise UnknownModelError(
+            f"There is no file or folder {repo!r}, and it is no id of a model on the hub (owner/name). Models of the"
+            " catalogue are run by SentenceTransformerEmbeddingFunction."
+        )
     held = try_to_load_from_cache(repo, file, constants.HF_HUB_CACHE, revision)
     if isinstance(held, str):
         return Path(held)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from milvine.local.options import LocalOptions
+from milvine.local.options import LocalOptions, check_switch
 from milvine.local.vector_form import vector_form
 from milvine.model._local import LocalEmbeddingFunction
 
@@ -35,6 +35,9 @@ class HybridEmbeddingFunction(LocalEmbeddingFunction[dict[str, Any]]):
         dimensions: int | None = None,
         **options: Unpack[LocalOptions],
     ) -> None:
+        check_switch("normalize_embeddings", normalize)
+        for argument in self.ASKED_BY.values():
+            check_switch(argument, getattr(self, argument))
         super().__init__(model_name, batch_size, query_instruction, doc_instruction, device, **options)
         self.normalize_embeddings = normalize
         self._dims = dict(self._model.spec.dims)

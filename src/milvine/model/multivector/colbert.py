@@ -65,6 +65,8 @@ class ColBERTEmbeddingFunction(LocalEmbeddingFunction[list[DenseMatrix]]):
         super().__init__(model_name, batch_size, query_instruction, doc_instruction, device, **options)
         self.query_length = self._model.late.query_length if query_length is None else query_length
         check_count("query_length", self.query_length, 4, self._model.spec.limit)
+        # Room for the special tokens, the marker and one token of the document.
+        check_count("max_length", self.max_length, 3 + bool(self._model.late.document_marker))
 
     def count_tokens(self, documents: Iterable[str]) -> list[int]:
         """How many tokens each document has, special ones, the marker and the instruction's included.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from milvine.errors import InputError
-from milvine.local.options import check_count
+from milvine.local.options import check_count, check_switch
 from milvine.model._local import identity_of, local_model, one_device
 from milvine.model.base import BaseRerankFunction, RerankResult
 from milvine.model.reranker.cross_encoder import sigmoid
@@ -58,6 +58,7 @@ class BGERerankFunction(BaseRerankFunction):
         devices: str | Sequence[str] | None = None,
         **options: Any,
     ) -> None:
+        check_switch("normalize", normalize)
         check_count("max_length", max_length, SPECIAL_TOKENS + 2)
         check_count("query_max_length", query_max_length)
         stated = cast("LocalOptions", {**options, "max_length": max_length})

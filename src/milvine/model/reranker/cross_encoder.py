@@ -80,14 +80,22 @@ class CrossEncoderRerankFunction(BaseRerankFunction):
 
     def _rerank(self, query: str, documents: list[str], top_k: int) -> list[RerankResult]:  # noqa: ARG002
         rows, at = self._model.logits(query, documents).tolist(), self._logit
-        scores = [_share(row, at) if self._shares else float(self.activation_fct(row[at])) for row in rows]
+        scores = [_share(row, at) if self._shares else self._activated(row[at]) for row in rows]
         if any(map(math.isnan, scores)):
             raise InputError("activation_fct gives NaN for some logits, and NaN cannot be ranked")
         return [RerankResult(text, score, at) for at, (text, score) in enumerate(zip(documents, scores, strict=True))]
 
+    def _activated(self, logit: float) -> float:
+        given = self.activation_fct(logit)
+        try:
+            return float(given)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputTypeError(f"activation_fct gives {given!r} for {logit!r}; it must give one float") from error
+
     def identity(self) -> dict[str, Any]:
-        """The model's name, revision and fingerprint."""
-        return {"function": "CrossEncoderRerankFunction", **identity_of(self._model)}
+        """The model's name, revision and fingerprint, and the label that documents are ordered by, if one is named."""
+        label = {} if self.label is None else {"label": self.label}
+        return {"function": "CrossEncoderRerankFunction", **identity_of(self._model), **label}
 
 
 def _logit_of(label: int | str | None, labels: tuple[str, ...], count: int, name: str) -> int:
