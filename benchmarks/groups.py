@@ -25,12 +25,14 @@ class Entrant:
         program: What runs.
         inputs: With how many of the texts it runs, if it is too slow for all; its seconds are then scaled.
         note: What is to be known about it.
+        is_compared: Whether its results must agree with milvine's; not if it runs other weights.
     """
 
     name: str
     program: Program
     inputs: int | None = None
     note: str = ""
+    is_compared: bool = True
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,13 @@ def make_groups(
                     Program("pymilvus_default", {"folder": models["onnx-256"]}, python),
                     PYMILVUS_TEXTS,
                     "the same, padded to the 256 tokens that the model reads",
+                ),
+                Entrant(
+                    "pymilvus.model, its default's shape",
+                    Program("pymilvus_default", {"folder": models["albert"]}, python),
+                    PYMILVUS_TEXTS,
+                    "the same code over an ALBERT of its default model's shape with seeded weights, padded to 512",
+                    is_compared=False,
                 ),
             ),
             tuple(everything),

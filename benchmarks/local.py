@@ -166,10 +166,11 @@ def _compare(group: Group, contenders: dict[str, Contender], lengths: list[int],
         inputs = [text for text, length in zip(inputs, lengths, strict=True) if length < MOST_TOKENS]
         inputs = inputs[: group.agreement.inputs]
     found: dict[str, Any] = {}
-    for name, contender in contenders.items():
-        where = scratch / "results.npy"
-        contender.results(inputs, where)
-        found[name] = np.load(where)
+    for entrant in group.entrants:
+        if entrant.is_compared:
+            where = scratch / "results.npy"
+            contenders[entrant.name].results(inputs, where)
+            found[entrant.name] = np.load(where)
     first, *others = found
     return tuple(_verdict(group.agreement, name, found[first], found[name]) for name in others)
 

@@ -28,7 +28,7 @@ REQUIREMENTS = (
 )
 LEAST_PYTHON = (3, 11)
 """What these versions need."""
-MODELS = ("sentence-transformers", "onnx-256", "onnx-512", "cross-encoder")
+MODELS = ("sentence-transformers", "onnx-256", "onnx-512", "albert", "cross-encoder")
 """The folders that `make_models` makes."""
 
 
@@ -83,6 +83,7 @@ def _main(minilm: str, tokenizer: str, made: str) -> None:
     _save_sentence_transformer(minilm, Path(made, "sentence-transformers"))
     for length in (256, 512):
         _save_onnx(minilm, Path(made, f"onnx-{length}"), length)
+    _save_albert(minilm, Path(made, "albert"))
     _save_cross_encoder(Path(tokenizer), Path(made, "cross-encoder"))
 
 
@@ -99,14 +100,53 @@ def _save_onnx(source: str, folder: Path, length: int) -> None:
 
     That is the form in which ONNX files of such models are published for speed.
     """
-    import torch
     from onnxruntime.transformers.optimizer import optimize_model
     from transformers import AutoModel
+
+    path = _export(AutoModel.from_pretrained(source, attn_implementation="eager"), folder)
+    optimized = optimize_model(path, model_type="bert", num_heads=12, hidden_size=384, opt_level=0)
+    fused = optimized.get_fused_operator_statistics()["Attention"]
+    if fused != 6:
+        raise RuntimeError(f"onnxruntime's optimizer fused {fused} of 6 attention layers; the peers would be wronged")
+    optimized.save_model_to_file(path)
+    shutil.copy(Path(source, "config.json"), folder)
+    _save_tokenizer(Path(source, "tokenizer.json"), folder, length)
+
+
+def _save_albert(source: str, folder: Path) -> None:
+    """An ALBERT of paraphrase-albert-small-v2's shape, pymilvus.model's default, with seeded weights.
+
+    The shape is that of the model's config.json (https://huggingface.co/sentence-transformers/
+    paraphrase-albert-small-v2), but for the vocabulary, which is that of the tokenizer in `source`.
+    """
+    import torch
+    from transformers import AlbertConfig, AlbertModel
+
+    torch.manual_seed(0)
+    config = AlbertConfig(
+        vocab_size=30522,
+        embedding_size=128,
+        hidden_size=768,
+        num_hidden_layers=6,
+        num_attention_heads=12,
+        intermediate_size=3072,
+        hidden_act="gelu_new",
+        max_position_embeddings=512,
+        attn_implementation="eager",
+    )
+    _export(AlbertModel(config), folder)
+    config.save_pretrained(folder)
+    _save_tokenizer(Path(source, "tokenizer.json"), folder, 512)
+
+
+def _export(network: Any, folder: Path) -> str:
+    """Write `model.onnx`, which gives the tokens' states."""
+    import torch
 
     class LastHiddenState(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.network = AutoModel.from_pretrained(source, attn_implementation="eager").eval()
+            self.network = network.eval()
 
         def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
             given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
@@ -127,13 +167,7 @@ def _save_onnx(source: str, folder: Path, length: int) -> None:
         opset_version=18,
         dynamo=False,
     )
-    optimized = optimize_model(path, model_type="bert", num_heads=12, hidden_size=384, opt_level=0)
-    fused = optimized.get_fused_operator_statistics()["Attention"]
-    if fused != 6:
-        raise RuntimeError(f"onnxruntime's optimizer fused {fused} of 6 attention layers; the peers would be wronged")
-    optimized.save_model_to_file(path)
-    shutil.copy(Path(source, "config.json"), folder)
-    _save_tokenizer(Path(source, "tokenizer.json"), folder, length)
+    return path
 
 
 def _save_tokenizer(source: Path, folder: Path, length: int) -> None:
