@@ -191,8 +191,8 @@ def _verdict(agreement: Agreement, name: str, ours: Any, theirs: Any) -> str:
 
 def _folder(name: str) -> Path:
     """Where the files of a model of the catalogue lie, fetched if need be."""
-    from milvine.local.catalogue import find
-    from milvine.local.files import fetch_model
+    from milvine.local.finding.catalogue import find
+    from milvine.local.finding.files import fetch_model
 
     return fetch_model(find(name))["tokenizer.json"].parent
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from milvine import Collection
-from milvine.local import graph_cache
+from milvine.local.building import graph_cache
 from small_functions import HashedWords
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

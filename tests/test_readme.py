@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from milvine.local.catalogue import find
-from milvine.local.hub import is_hub_id
+from milvine.local.finding.catalogue import find
+from milvine.local.finding.hub import is_hub_id
 from milvine.local.options import check_options
 from provider_server import KEY, provider_server
 

@@ -158,10 +158,10 @@ def session(path: Path, config: Mapping[str, Any], tensors: Mapping[str, np.ndar
     """An onnxruntime session over the model of a configuration, by way of a safetensors file in the folder `path`."""
     from safetensors.numpy import save_file
 
-    from milvine.local.architectures import find_architecture
-    from milvine.local.engine import session_options
-    from milvine.local.graph import Graph
-    from milvine.local.weights import read_weights
+    from milvine.local.building.architectures import find_architecture
+    from milvine.local.building.graph import Graph
+    from milvine.local.reading.weights import read_weights
+    from milvine.local.running.engine import session_options
 
     save_file(dict(weights(config) if tensors is None else tensors), path / "model.safetensors")
     architecture = find_architecture(config, "config.json")

@@ -256,9 +256,9 @@ class TinyEncoder:
     """
 
     def __init__(self, config: dict[str, Any], weights: dict[str, np.ndarray[Any, Any]]) -> None:
-        from milvine.local.architectures import find_architecture
-        from milvine.local.engine import session_options
-        from milvine.local.graph import Graph
+        from milvine.local.building.architectures import find_architecture
+        from milvine.local.building.graph import Graph
+        from milvine.local.running.engine import session_options
 
         architecture = find_architecture(config, "/m/config.json")
         read = architecture.read(config, "/m/config.json")

@@ -151,8 +151,8 @@ def test_without_network_and_without_the_model(folder: Path, tmp_path: Path) -> 
 
 
 def test_a_corrupt_model_is_named_with_the_command_that_mends_it(folder: Path, tmp_path: Path) -> None:
-    from milvine.local.catalogue import find
-    from milvine.local.files import fetch_model, model_folder
+    from milvine.local.finding.catalogue import find
+    from milvine.local.finding.files import fetch_model, model_folder
 
     row = find("all-MiniLM-L6-v2")
     files = fetch_model(row)

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from hub_server import COMMIT, Hub, Repository, files_in
 from milvine.cli.models import models as command
 from milvine.errors import UnknownModelError
-from milvine.local import catalogue
-from milvine.local.files import model_folder
+from milvine.local.finding import catalogue
+from milvine.local.finding.files import model_folder
 from tiny_heads import write_model
 
 Run = Callable[..., Result]

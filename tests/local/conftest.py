@@ -17,7 +17,7 @@ import huggingface_hub.constants
 import pytest
 
 from hub_server import Hub
-from milvine.local.catalogue import ModelRow, read_catalogue
+from milvine.local.finding.catalogue import ModelRow, read_catalogue
 
 REPO = "someone/small-model"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -140,8 +140,8 @@ def start_fetch(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     script = """
 import sys
 from pathlib import Path
-from milvine.local.catalogue import read_catalogue
-from milvine.local.files import fetch_model
+from milvine.local.finding.catalogue import read_catalogue
+from milvine.local.finding.files import fetch_model
 (row,) = read_catalogue(Path(sys.argv[1]))
 print("ready", flush=True)
 print(fetch_model(row)[row.weights])

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from milvine.errors import InputError, InputTypeError, ModelFileError, TruncationWarning
-from milvine.local import catalogue, encoder
-from milvine.local.catalogue import ModelRow
+from milvine.local import encoder
 from milvine.local.encoder import LocalModel
-from milvine.local.files import fetch_model
-from milvine.local.vector_form import VectorForm
+from milvine.local.finding import catalogue
+from milvine.local.finding.catalogue import ModelRow
+from milvine.local.finding.files import fetch_model
+from milvine.local.running.vector_form import VectorForm
 from milvine.types import Truncation
 from tiny_bert import CONFIG, TEXTS, files, token_ids, weights
 

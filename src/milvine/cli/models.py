@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from milvine.local.catalogue import ModelRow
+    from milvine.local.finding.catalogue import ModelRow
 
 TABLE_WIDTH = 140
 """Columns of a terminal below which a table's last column would be a thread of single words."""
@@ -29,7 +29,7 @@ def models(context: click.Context, as_json: bool) -> None:
         if as_json:
             raise click.UsageError("--json is for the list alone: milvine models --json")
         return
-    from milvine.local import catalogue
+    from milvine.local.finding import catalogue
 
     rows = catalogue.models()
     if as_json:
@@ -49,7 +49,7 @@ def pull(names: tuple[str, ...], every: bool, revision: str | None) -> None:
 
     A NAME is one of the catalogue, or a hub id, owner/name.
     """
-    from milvine.local import catalogue
+    from milvine.local.finding import catalogue
 
     if every and names:
         raise click.UsageError("--all fetches every verified model; name none beside it.")
@@ -78,9 +78,9 @@ def verify(context: click.Context, names: tuple[str, ...]) -> None:
     The exit status is 1 if a file is corrupt, a claim is wrong, or a model that was named is not here.
     """
     from milvine.errors import ModelError
-    from milvine.local import catalogue
-    from milvine.local.claims import contradictions, with_files
-    from milvine.local.files import fetch_folder, is_present, verify_model
+    from milvine.local.finding import catalogue
+    from milvine.local.finding.claims import contradictions, with_files
+    from milvine.local.finding.files import fetch_folder, is_present, verify_model
 
     failed, wrong = [], False
     for row in [_known(name) for name in names] or catalogue.models():
@@ -118,8 +118,8 @@ def verify(context: click.Context, names: tuple[str, ...]) -> None:
 def _known(name: str) -> ModelRow:
     """The row of this name; there must be one."""
     from milvine.errors import UnknownModelError
-    from milvine.local import catalogue
-    from milvine.local.hub import is_hub_id
+    from milvine.local.finding import catalogue
+    from milvine.local.finding.hub import is_hub_id
 
     try:
         return catalogue.find(name)
@@ -135,8 +135,8 @@ def _known(name: str) -> ModelRow:
 def _find(name: str) -> ModelRow | str:
     """The row of this name, or the name itself if it can be one on the hub."""
     from milvine.errors import UnknownModelError
-    from milvine.local import catalogue
-    from milvine.local.hub import is_hub_id
+    from milvine.local.finding import catalogue
+    from milvine.local.finding.hub import is_hub_id
 
     try:
         return catalogue.find(name)
@@ -148,9 +148,9 @@ def _find(name: str) -> ModelRow | str:
 
 def _fetched(model: ModelRow | str, revision: str | None) -> tuple[str, list[Path], list[str]]:
     """Fetch a model; its name, its files and the folders that they are in."""
-    from milvine.local.files import fetch_folder, fetch_model
-    from milvine.local.hub import resolve_hub
-    from milvine.local.hub_files import model_files
+    from milvine.local.finding.files import fetch_folder, fetch_model
+    from milvine.local.finding.hub import resolve_hub
+    from milvine.local.finding.hub_files import model_files
 
     if isinstance(model, str):
         name, at = model, resolve_hub(model, revision, refresh=True)
@@ -165,7 +165,7 @@ def _fetched(model: ModelRow | str, revision: str | None) -> tuple[str, list[Pat
 
 
 def _as_dict(row: ModelRow) -> dict[str, Any]:
-    from milvine.local.files import is_present
+    from milvine.local.finding.files import is_present
 
     shown = ("name", "aliases", "tasks", "architecture", "repo", "revision", "dim", "max_length", "license", "verified")
     return {name: getattr(row, name) for name in (*shown, "description")} | {
@@ -181,7 +181,7 @@ def _print_list(rows: Iterable[ModelRow]) -> None:
     from rich.padding import Padding
     from rich.table import Table
 
-    from milvine.local.files import is_present
+    from milvine.local.finding.files import is_present
 
     console = Console(highlight=False)
     if console.width < TABLE_WIDTH:

@@ -14,18 +14,18 @@ import numpy as np
 
 from milvine._callers import levels_to_caller
 from milvine.errors import InputError, ModelFileError, TruncationWarning
-from milvine.local.building import built_session, ready_session
-from milvine.local.devices import check_device, is_cuda, providers
-from milvine.local.engine import BATCH_TOKENS, Arrays, Engine, Store, default_threads
-from milvine.local.files import fetch_model
-from milvine.local.finding import find_spec
-from milvine.local.late_interaction import LateInteraction
+from milvine.local.building.sessions import built_session, ready_session
+from milvine.local.finding.files import fetch_model
+from milvine.local.finding.resolve import find_spec
 from milvine.local.options import check_count, check_quantize
-from milvine.local.sparse_rows import SparseRows
+from milvine.local.running.devices import check_device, is_cuda, providers
+from milvine.local.running.engine import BATCH_TOKENS, Arrays, Engine, Store, default_threads
+from milvine.local.running.late_interaction import LateInteraction
+from milvine.local.running.sparse_rows import SparseRows
+from milvine.local.running.static import StaticEngine, holds_static, load_static
+from milvine.local.running.tokenizer import TextTokenizer, Tokens
+from milvine.local.running.vector_form import VectorForm
 from milvine.local.spec import ModelFiles, ModelSpec
-from milvine.local.static import StaticEngine, holds_static, load_static
-from milvine.local.tokenizer import TextTokenizer, Tokens
-from milvine.local.vector_form import VectorForm
 from milvine.types import DenseMatrix, SparseMatrix, Truncation
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class LocalModel:
     Args:
         name: A name that the catalogue knows, the path of a folder that holds a model, or a hub id; or what `find_spec`
             gave.
-        task: What the model must be for: one of `milvine.local.catalogue.TASKS`.
-        device: As `milvine.local.devices.providers` takes it.
+        task: What the model must be for: one of `milvine.local.finding.catalogue.TASKS`.
+        device: As `milvine.local.running.devices.providers` takes it.
         folder: This and the others as in `LocalOptions`; by default each sequence of a quantised file runs alone,
             because its results would depend on its batch.
         revision: See above.

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from milvine.errors import InputError, ModelFileError
-from milvine.local.catalogue import ModelRow
-from milvine.local.heads import Normalize, Pooling, Step
-from milvine.local.late_interaction import LateInteraction
-from milvine.local.sources import sha256_of
-from milvine.local.weights import weights_files
+from milvine.local.building.heads import Normalize, Pooling, Step
+from milvine.local.finding.catalogue import ModelRow
+from milvine.local.finding.sources import sha256_of
+from milvine.local.reading.weights import weights_files
+from milvine.local.running.late_interaction import LateInteraction
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class ModelSpec:
 
     Attributes:
         name: What it is called: a row's name, or a folder's.
-        task: What it is used for; see `milvine.local.catalogue.TASKS`.
+        task: What it is used for; see `milvine.local.finding.catalogue.TASKS`.
         dims: The dimensions of each output, by its name; of a reranker's logits, the number of labels.
         max_length: The longest input in tokens, by default.
         limit: The longest that may be asked for; `None` where there is no end.
@@ -80,7 +80,7 @@ class ModelSpec:
         activation: What is made of a reranker's logit: `"Identity"` or `"Sigmoid"`, or of several `"Softmax"`; `None`
             where that is not known.
         labels: What a reranker's logits stand for, in their order.
-        special_tokens: What the tokenizer's files call its special tokens; see `milvine.local.special_tokens`.
+        special_tokens: What the tokenizer's files call its special tokens; see `milvine.local.reading.special_tokens`.
         late: How texts become tokens in late interaction, if the task is that.
         quantization: As in `ModelRow`.
         row: The row, for a model of the catalogue.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milvine.local.options import LocalOptions, check_switch
-from milvine.local.vector_form import vector_form
+from milvine.local.running.vector_form import vector_form
 from milvine.model._local import LocalEmbeddingFunction
 from milvine.types import DenseVectors
 

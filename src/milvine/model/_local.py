@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from milvine._texts import as_text, as_texts
 from milvine.errors import InputError, ModelFileError, ModelUnavailableError
-from milvine.local.devices import check_device
 from milvine.local.options import LocalOptions, check_options
-from milvine.local.tokenizer import check_unicode
+from milvine.local.running.devices import check_device
+from milvine.local.running.tokenizer import check_unicode
 from milvine.model.base import BaseEmbeddingFunction, Vectors
 from milvine.types import Truncation
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from milvine.local.encoder import LocalModel
+    from milvine.local.running.torch_models import TorchModel
     from milvine.local.spec import ModelSpec
-    from milvine.local.torch_models import TorchModel
 
 
 def local_model(
@@ -45,7 +45,7 @@ def local_model(
 def _torch_model(
     name: str | Path | ModelSpec, task: str, device: str | None, batch_size: int, options: LocalOptions
 ) -> TorchModel:
-    from milvine.local.torch_models import TorchModel
+    from milvine.local.running.torch_models import TorchModel
 
     if not isinstance(name, (str, Path)):
         raise InputError(f'backend="torch" is not for {name.name}, which is run by onnxruntime')
@@ -193,8 +193,8 @@ def name_in(identity: dict[str, Any]) -> str:
         UnknownModelError: This milvine's catalogue has no such model, and it is no hub id.
         ModelUnavailableError: The model's folder is gone.
     """
-    from milvine.local.catalogue import find
-    from milvine.local.hub import is_hub_id
+    from milvine.local.finding.catalogue import find
+    from milvine.local.finding.hub import is_hub_id
 
     folder, model = identity.get("folder"), identity["model"]
     if folder is None or folder_in(identity):

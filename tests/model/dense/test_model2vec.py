@@ -1,4 +1,4 @@
-"""The public function over static embeddings; tests/local/test_static.py compares every layout with its library."""
+"""The public function over static embeddings; test_static.py of tests/local/running compares every layout."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from milvine.errors import InputError, InputTypeError, ModelFileError, TruncationWarning
-from milvine.local.catalogue import find
-from milvine.local.files import fetch_model
+from milvine.local.finding.catalogue import find
+from milvine.local.finding.files import fetch_model
 from milvine.model.dense import Model2VecEmbeddingFunction, SentenceTransformerEmbeddingFunction
 from tiny_static import TEXTS, write_model
 from varied_texts import TEXTS as VARIED

@@ -1,4 +1,4 @@
-"""The public function over models of folders; tests/local/test_folder.py compares the vectors with the reference's."""
+"""The public function over models of folders; test_folder.py of tests/local/reading compares the vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The public function over ready ONNX files; tests/local/test_onnx_file.py tests what files may be like."""
+"""The public function over ready ONNX files; tests/local/reading/test_onnx_file.py tests what files may be like."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from milvine.errors import (
     ModelUnavailableError,
     UnknownModelError,
 )
-from milvine.local.catalogue import find
-from milvine.local.files import fetch_model
+from milvine.local.finding.catalogue import find
+from milvine.local.finding.files import fetch_model
 from milvine.model.dense import Model2VecEmbeddingFunction, OnnxEmbeddingFunction, SentenceTransformerEmbeddingFunction
 from milvine.model.reranker import CrossEncoderRerankFunction
 from tiny_onnx import DATA, TEXTS, write_model

@@ -17,8 +17,8 @@ import pytest
 
 from milvine import model
 from milvine.errors import InputError, InputTypeError, ModelFileError, TruncationWarning, UnknownModelError
-from milvine.local.catalogue import find
-from milvine.local.files import fetch_model
+from milvine.local.finding.catalogue import find
+from milvine.local.finding.files import fetch_model
 from milvine.model.dense import SentenceTransformerEmbeddingFunction
 from milvine.types import Truncation
 from varied_texts import TEXTS

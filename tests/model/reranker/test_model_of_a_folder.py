@@ -1,4 +1,4 @@
-"""The public function over classifiers of folders; tests/local/test_task_heads.py compares their logits."""
+"""The public function over classifiers of folders; tests/local/building/test_task_heads.py compares their logits."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from milvine.errors import InputError
 from milvine.local.options import LocalOptions, check_count
-from milvine.local.vector_form import vector_form
+from milvine.local.running.vector_form import vector_form
 from milvine.model._dense import LocalDenseFunction
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milvine.errors import InputError, ModelFileError, ModelUnavailableError, UnknownModelError
-from milvine.local.onnx_file import find_onnx_file
 from milvine.local.options import LocalOptions, check_place
+from milvine.local.reading.onnx_file import find_onnx_file
 from milvine.model._dense import LocalDenseFunction
 from milvine.model._local import check_fingerprint, check_identity
 
@@ -65,7 +65,7 @@ class OnnxEmbeddingFunction(LocalDenseFunction):
         output: str = "float32",
         **options: Unpack[LocalOptions],
     ) -> None:
-        from milvine.local.folder import read_folder
+        from milvine.local.reading.folder import read_folder
 
         if options.get("folder") is not None:
             raise InputError("folder= is not for an ONNX file; model_name is its path, or its folder's")
@@ -158,8 +158,15 @@ def _from_hub(repo: str, revision: str | None, file: str) -> Path:
     """
     from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 
-    from milvine.local.hub import is_hub_id
-    from milvine.local.sources import HUB_TOTAL_SECONDS, SourceError, authorization, hub_endpoint, probe, why_offline
+    from milvine.local.finding.hub import is_hub_id
+    from milvine.local.finding.sources import (
+        HUB_TOTAL_SECONDS,
+        SourceError,
+        authorization,
+        hub_endpoint,
+        probe,
+        why_offline,
+    )
 
     if not is_hub_id(repo):
         raise UnknownModelError(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from milvine.local.options import LocalOptions, check_switch
-from milvine.local.vector_form import vector_form
+from milvine.local.running.vector_form import vector_form
 from milvine.model._local import LocalEmbeddingFunction
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class HybridEmbeddingFunction(LocalEmbeddingFunction[dict[str, Any]]):
         return self._dims | {"dense": self._form.dim, "sparse": int(self.tokenizer.get_vocab_size())}
 
     def _encode(self, texts: list[str], prompt: str) -> dict[str, Any]:
-        from milvine.local.token_vectors import encode_hybrid
+        from milvine.local.running.token_vectors import encode_hybrid
 
         found = encode_hybrid(self._model, texts, self._form, prompt=prompt)
         return found | ({"dense": list(found["dense"])} if "dense" in found else {})

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from milvine.local.late_interaction import LateTokenizer
+    from milvine.local.running.late_interaction import LateTokenizer
 
 DEFAULT_MODEL = "answerdotai/answerai-colbert-small-v1"
 
@@ -81,7 +81,7 @@ class ColBERTEmbeddingFunction(LocalEmbeddingFunction[list[DenseMatrix]]):
 
     @cached_property
     def _tokens(self) -> LateTokenizer:
-        from milvine.local.late_interaction import LateTokenizer
+        from milvine.local.running.late_interaction import LateTokenizer
 
         spec = self._model.spec
         return LateTokenizer(self._model.tokenizer, self._model.late, spec.special_tokens, spec.name)
@@ -93,7 +93,7 @@ class ColBERTEmbeddingFunction(LocalEmbeddingFunction[list[DenseMatrix]]):
         return self._encode(texts, is_query=True)
 
     def _encode(self, texts: list[str], *, is_query: bool) -> list[DenseMatrix]:
-        from milvine.local.token_vectors import encode_tokens
+        from milvine.local.running.token_vectors import encode_tokens
 
         if not texts:
             return []

@@ -59,7 +59,7 @@ class ColBERTRerankFunction(BaseRerankFunction):
         self.model_name = self.embedding_function.model_name
 
     def _rerank(self, query: str, documents: list[str], top_k: int) -> list[RerankResult]:  # noqa: ARG002
-        from milvine.local.maxsim import maxsim
+        from milvine.local.running.maxsim import maxsim
 
         (asked,) = self.embedding_function.encode_queries([query])
         scores = maxsim(asked, self.embedding_function.encode_documents(documents)).tolist()

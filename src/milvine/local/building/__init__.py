@@ -1,0 +1,1 @@
+"""A model's files made into graphs, and graphs into sessions."""

@@ -1,0 +1,1 @@
+"""What a model's name means, and its files on this machine."""

@@ -1,0 +1,1 @@
+"""Texts through sessions, and what comes of them."""
