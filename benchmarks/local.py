@@ -8,13 +8,10 @@ Before anything is timed, every contender's results are compared with milvine's.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,6 +19,7 @@ from typing import Any
 import click
 
 from benchmarks.groups import KEYS, Agreement, Entrant, Group, make_groups
+from benchmarks.machine import machine
 from benchmarks.measures import (
     Result,
     Round,
@@ -57,8 +55,8 @@ def local(
     minilm, splade = _folder("all-MiniLM-L6-v2"), _folder("splade-tiny")
     models = make_models(python, minilm, _folder("ms-marco-MiniLM-L-12-v2") / "tokenizer.json")
     texts, lengths = paragraphs(count)
-    machine = _machine()
-    click.echo(", ".join(f"{name} {value}" for name, value in machine.items()))
+    ran_on = machine("onnxruntime")
+    click.echo(", ".join(f"{name} {value}" for name, value in ran_on.items()))
     click.echo(f"{len(texts):,} texts, {sum(lengths):,} tokens, {min(lengths)} to {max(lengths)} each")
     groups = make_groups(python, models, splade, texts, lengths)
     results, failed = [], []
@@ -74,10 +72,10 @@ def local(
         print_result(result)
     if figures:
         peers_used = [name for names in REQUIREMENTS for name in names]
-        report = {"machine": machine, "rounds": rounds, "peers": peers_used, "results": list(map(asdict, results))}
+        report = {"machine": ran_on, "rounds": rounds, "peers": peers_used, "results": list(map(asdict, results))}
         figures.write_text(json.dumps(report, indent=2), encoding="utf-8")
     if drawing:
-        drawing.write_text(plot(results, _caption(machine, rounds)), encoding="utf-8")
+        drawing.write_text(plot(results, _caption(ran_on, rounds)), encoding="utf-8")
     if failed:
         sys.exit(1)
 
@@ -197,24 +195,7 @@ def _folder(name: str) -> Path:
     return fetch_model(find(name))["tokenizer.json"].parent
 
 
-def _machine() -> dict[str, str]:
-    processor = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        named = [line for line in information.read_text(encoding="utf-8").splitlines() if "model name" in line]
-        processor = named[0].partition(":")[2].strip() if named else processor
-    load = f"{os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else "unknown"
-    return {
-        "processor": processor,
-        "cores": str(os.cpu_count()),
-        "load": load,
-        "Python": platform.python_version(),
-        "onnxruntime": version("onnxruntime"),
-        "milvine": version("milvine"),
-    }
-
-
-def _caption(machine: dict[str, str], rounds: int) -> str:
+def _caption(ran_on: dict[str, str], rounds: int) -> str:
     peers = {name.partition("==")[0]: name.partition("==")[2] for names in REQUIREMENTS for name in names}
     used = ", ".join(f"{name} {peers[name]}" for name in ("sentence-transformers", "fastembed", "pymilvus.model"))
-    return f"{machine['cores']} cores of {machine['processor']}; medians of {rounds} interleaved rounds; {used}"
+    return f"{ran_on['cores']} cores of {ran_on['processor']}; medians of {rounds} interleaved rounds; {used}"

@@ -1,4 +1,4 @@
-"""The other libraries: an environment of their own, and the models in the forms that they read."""
+"""The other libraries: environments of their own, and models and data in the forms that they read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,27 @@ REQUIREMENTS = (
         "onnx==1.23.2",
     ),
 )
+LEXICAL_REQUIREMENTS = (
+    (
+        "pymilvus==3.0.2",
+        "pymilvus.model==0.3.4",
+        "nltk==3.10.4",
+        "bm25s==0.3.16",
+        "rank-bm25==0.2.2",
+        *(f"{name}=={version(name)}" for name in ("numpy", "onnxruntime", "PyStemmer", "scipy")),  # milvine's own
+    ),
+)
+NLTK_DATA = ("llama-index-core==0.14.25", "llama_index/core/_static/nltk_cache/")
+"""A wheel that carries NLTK's English sentence model and stop words, and where; NLTK would download them elsewhere."""
 LEAST_PYTHON = (3, 11)
 """What these versions need."""
 MODELS = ("sentence-transformers", "onnx-256", "onnx-512", "albert", "cross-encoder")
 """The folders that `make_models` makes."""
 
 
-def make_peers(given: Path | None = None) -> str:
+def make_peers(
+    given: Path | None = None, name: str = "peers", requirements: tuple[tuple[str, ...], ...] = REQUIREMENTS
+) -> str:
     """A Python that has the peers: the one given, or that of an environment which is made if need be."""
     if given:
         return str(given)
@@ -42,18 +57,38 @@ def make_peers(given: Path | None = None) -> str:
             f"the peers' versions need Python {wanted} or later; run this with it, or name a Python that has the peers"
             " by --peers"
         )
-    folder = HOME / "peers"
+    folder = HOME / name
     python, done = folder / "bin" / "python", folder / "milvine-requirements.json"
-    wanted = json.dumps(REQUIREMENTS)
+    wanted = json.dumps(requirements)
     if not done.is_file() or done.read_text(encoding="utf-8") != wanted:
-        click.echo(
-            f"Setting up {folder} (minutes, once): {', '.join(name for names in REQUIREMENTS for name in names)}"
-        )
+        packages = ", ".join(package for names in requirements for package in names)
+        click.echo(f"Setting up {folder} (minutes, once): {packages}")
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        for names in REQUIREMENTS:
+        for names in requirements:
             subprocess.run([str(python), "-m", "pip", "install", "-qq", *names], check=True)
         done.write_text(wanted, encoding="utf-8")
     return str(python)
+
+
+def make_nltk_data(python: str) -> str:
+    """The folder of NLTK's data, unpacked from a wheel if need be; nothing of the wheel is installed.
+
+    Args:
+        python: A Python that has pip.
+    """
+    folder = HOME / "nltk-data"
+    if not folder.is_dir():
+        package, inside = NLTK_DATA
+        made = folder.with_name("nltk-data.partial")
+        shutil.rmtree(made, ignore_errors=True)
+        command = [python, "-m", "pip", "download", "-qq", "--no-deps", "--only-binary", ":all:", "-d", str(made)]
+        subprocess.run([*command, package], check=True)
+        with zipfile.ZipFile(next(made.glob("*.whl"))) as wheel:
+            names = [name for name in wheel.namelist() if name.startswith(inside) and not name.endswith(".zip")]
+            wheel.extractall(made, names)
+        (made / inside).rename(folder)
+        shutil.rmtree(made)
+    return str(folder)
 
 
 def make_models(python: str, minilm: Path, tokenizer: Path) -> dict[str, str]:

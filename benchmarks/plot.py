@@ -78,6 +78,8 @@ def _value(result: Result, row: Row) -> float:
 
 def _ratio(result: Result, row: Row) -> str:
     ratio, what = (row.cpu_ratio, "CPU time") if result.unit == "s CPU" else (row.ratio, "time")
+    if result.unit == "MB":
+        what = "memory"
     return f"{ratio:.{1 if ratio >= 10 else 2}f} × the {what}"
 
 

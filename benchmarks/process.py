@@ -6,6 +6,7 @@ object a line, and answers each with one line of JSON.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -23,7 +24,7 @@ WARM_UP = 64
 
 @dataclass(frozen=True)
 class Program:
-    """Which function of `benchmarks.contenders` runs, with what arguments, and in which Python."""
+    """Which function of `benchmarks.contenders` or `benchmarks.lexical_contenders` runs, how, and in which Python."""
 
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
@@ -36,6 +37,14 @@ class Seconds:
 
     walls: list[float]
     cpu: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of physical memory that a process holds before it is timed, and at most since then."""
+
+    before: int
+    peak: int
 
 
 class ContenderError(Exception):
@@ -75,6 +84,10 @@ class Contender:
     def round(self) -> Seconds:
         """The time of a round: each input once."""
         return Seconds(**self._ask({}))
+
+    def memory(self) -> Memory:
+        """What the process has held since it was prepared; on Linux only."""
+        return Memory(**self._ask({"memory": True}))
 
     def stop(self) -> None:
         """End the process."""
@@ -128,17 +141,35 @@ def _as_array(results: Any) -> Any:
     return np.asarray(results.todense() if hasattr(results, "todense") else results, dtype=np.float32)
 
 
-def _serve(name: str, settings: dict[str, Any], answers: TextIO) -> None:
-    from benchmarks import contenders
+def _held(key: str) -> int:
+    """Bytes of memory that this process holds, by Linux' name for them: `VmRSS` now, `VmHWM` at most."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
 
-    work = getattr(contenders, name)(**settings)
+
+def _forget_peak() -> int:
+    """What is held now; from here on, `VmHWM` counts anew."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    return _held("VmRSS")
+
+
+def _serve(name: str, settings: dict[str, Any], answers: TextIO) -> None:
+    from benchmarks import contenders, lexical_contenders
+
+    module = contenders if hasattr(contenders, name) else lexical_contenders
+    work = getattr(module, name)(**settings)
     calls: list[list[str]] = []
+    before = 0
     for line in sys.stdin:
         command = json.loads(line)
         answer: Any = None
         if "calls" in command:
             calls = command["calls"]
             work(calls[0][:WARM_UP])
+            before = _forget_peak() if sys.platform == "linux" else 0
+        elif "memory" in command:
+            answer = {"before": before, "peak": _held("VmHWM")}
         elif "results" in command:
             import numpy as np
 

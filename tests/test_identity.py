@@ -16,7 +16,7 @@ def test_a_config_names_everything_that_vectors_depend_on() -> None:
     config = _identity.new_config(DefaultEmbeddingFunction(), None)
     dense = config["fields"]["dense"]
     assert config["format"] == 1
-    assert config["fields"]["lexical"] == {"analyzer": {"language": "en", "rules": 1}, "k1": 0.9, "b": 0.4}
+    assert config["fields"]["lexical"] == {"analyzer": {"language": "en", "rules": 2}, "k1": 0.9, "b": 0.4}
     assert (dense["model"], dense["dim"], dense["pooling"]) == ("all-MiniLM-L6-v2", 384, "mean")
     # The sha256 of the published model.safetensors.
     assert dense["fingerprint"] == "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -27,7 +27,7 @@ def test_the_same_functions_come_back() -> None:
     config = _identity.new_config(made, "en")
     rebuilt, analyzer = _identity.functions(config, None, None)
     assert rebuilt.identity() == made.identity()
-    assert analyzer.identity == {"language": "en", "rules": 1}
+    assert analyzer.identity == {"language": "en", "rules": 2}
     given, _ = _identity.functions(config, made, "english")
     assert given is made
 

@@ -9,7 +9,7 @@ from milvine.errors import CollectionMismatchError, InputError, InputTypeError
 from milvine.types import DenseVectors
 
 if TYPE_CHECKING:
-    from milvine.analysis import Analyzer
+    from milvine.analysis import Analyzer, DictionaryAnalyzer
     from milvine.model.base import BaseEmbeddingFunction
 
 FORMAT = 1
@@ -32,7 +32,7 @@ def new_config(function: BaseEmbeddingFunction[DenseVectors] | None, language: s
 
 def functions(
     stored: dict[str, Any], function: BaseEmbeddingFunction[DenseVectors] | None, language: str | None
-) -> tuple[BaseEmbeddingFunction[DenseVectors], Analyzer]:
+) -> tuple[BaseEmbeddingFunction[DenseVectors], Analyzer | DictionaryAnalyzer]:
     """The functions that a collection was made with: those given, if they are the same, else rebuilt.
 
     Raises:

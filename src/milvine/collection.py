@@ -18,7 +18,7 @@ from milvine.types import AddReport, DenseVectors, Hit, Record
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from milvine.analysis import Analyzer
+    from milvine.analysis import Analyzer, DictionaryAnalyzer
     from milvine.model.base import BaseEmbeddingFunction, BaseRerankFunction
     from milvine.store import Match, Row, Store
 
@@ -97,7 +97,7 @@ class Collection:
         self.reranker = _checked_reranker(reranker)
         self.show_progress = show_progress
         self.embedding_function: BaseEmbeddingFunction[DenseVectors]
-        self.analyzer: Analyzer
+        self.analyzer: Analyzer | DictionaryAnalyzer
 
         def fields(stored: dict[str, Any]) -> list[DenseField | LexicalField]:
             self.embedding_function, self.analyzer = _identity.functions(stored, embedding_function, language)

@@ -153,7 +153,7 @@ def test_an_identity_must_be_json(database: str) -> None:
     ("change", "match"),
     [
         ({"format": 2}, r"has format 2, and this milvine reads 1: upgrade milvine"),
-        ({"analyzer": {"language": "en", "rules": 0}}, r"another analyzer \(rules: 0 there, 1 here\)"),
+        ({"analyzer": {"language": "en", "rules": 0}}, r"another analyzer \(rules: 0 there, 2 here\)"),
         ({"analyzer": {"language": "fr", "rules": 1}}, r"another analyzer \(language: 'fr' there, 'en' here"),
     ],
 )

@@ -2,34 +2,52 @@
 
     analyzer = Analyzer("mine", StandardTokenizer(), filters=[LowercaseFilter(), StopwordFilter(), StemmingFilter()])
 
-For a language that milvine knows, `build_default_analyzer` is the better choice: the same terms, many times faster.
+For a language that milvine knows, `build_default_analyzer` is the better choice: it is many times faster.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import string
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
+from milvine.analysis import dictionaries
 from milvine.analysis.analyzer import Analyzer as LanguageAnalyzer
 from milvine.analysis.analyzer import get_analyzer, normalize, words
-from milvine.analysis.languages import find_language, stop_words
-from milvine.errors import InputError, InputTypeError, ReadError
+from milvine.errors import MissingExtraError
+from milvine.model.sparse.bm25._filters import (
+    CharacterfilterPreprocessor,
+    LowercaseFilter,
+    Preprocessor,
+    PunctuationFilter,
+    ReplacePreprocessor,
+    StemmingFilter,
+    StopwordFilter,
+    TextFilter,
+)
+from milvine.model.sparse.bm25._registry import check_part, parts_from_yaml, register_class
 
-_registry: dict[str, type[Any]] = {}
-_Class = TypeVar("_Class", bound="type[Any]")
-
-
-class Preprocessor(ABC):
-    """Changes a text before it is cut into tokens."""
-
-    @abstractmethod
-    def apply(self, text: str) -> str:
-        """The text, changed."""
+__all__ = [
+    "Analyzer",
+    "CharacterfilterPreprocessor",
+    "JiebaTokenizer",
+    "KiwiTokenizer",
+    "KonlpyTokenizer",
+    "LowercaseFilter",
+    "MecabTokenizer",
+    "Preprocessor",
+    "PunctuationFilter",
+    "ReplacePreprocessor",
+    "StandardTokenizer",
+    "StemmingFilter",
+    "StopwordFilter",
+    "TextFilter",
+    "Tokenizer",
+    "build_analyzer_from_yaml",
+    "build_default_analyzer",
+    "register_class",
+]
 
 
 class Tokenizer(ABC):
@@ -38,70 +56,6 @@ class Tokenizer(ABC):
     @abstractmethod
     def tokenize(self, text: str) -> list[str]:
         """The tokens in their order."""
-
-
-class TextFilter(ABC):
-    """Changes or drops tokens."""
-
-    @abstractmethod
-    def apply(self, tokens: list[str]) -> list[str]:
-        """The tokens that stay, in their order."""
-
-
-def register_class(register_as: str) -> Callable[[_Class], _Class]:
-    """A class decorator: `build_analyzer_from_yaml` finds the class by this name; a later one of the same name wins."""
-
-    def register(cls: _Class) -> _Class:
-        _registry[register_as] = cls
-        return cls
-
-    return register
-
-
-@register_class("CharacterfilterPreprocessor")
-class CharacterfilterPreprocessor(Preprocessor):
-    """Replaces single characters by spaces.
-
-    Args:
-        chars_to_replace: The characters: one string, or a list of strings of one character each.
-
-    Raises:
-        InputError: A string in the list is longer or shorter than one character.
-    """
-
-    def __init__(self, chars_to_replace: str | Sequence[str]) -> None:
-        wrong = [char for char in chars_to_replace if len(char) != 1]
-        if wrong:
-            raise InputError(f"chars_to_replace must be single characters, not {wrong[0]!r}; use ReplacePreprocessor")
-        self.replacement_table = str.maketrans(dict.fromkeys(chars_to_replace, " "))
-
-    def apply(self, text: str) -> str:
-        """The text with spaces in their place."""
-        return text.translate(self.replacement_table)
-
-
-@register_class("ReplacePreprocessor")
-class ReplacePreprocessor(Preprocessor):
-    """Replaces strings by others, in one pass: what was put in is not searched again.
-
-    Args:
-        replacement_mapping: String -> what to put in its place. Where several match at one place, the longest wins.
-
-    Raises:
-        InputError: A string to replace is empty.
-    """
-
-    def __init__(self, replacement_mapping: Mapping[str, str]) -> None:
-        if "" in replacement_mapping:
-            raise InputError("replacement_mapping must not replace the empty string")
-        self.replacement_mapping = dict(replacement_mapping)
-        longest_first = sorted(self.replacement_mapping, key=len, reverse=True)
-        # An empty mapping must match nothing, not the empty string everywhere.
-        self.pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
-
-    def apply(self, text: str) -> str:
-        """The text with the replacements made."""
-        return self.pattern.sub(lambda match: self.replacement_mapping[match.group()], text)
 
 
 @register_class("StandardTokenizer")
@@ -117,77 +71,93 @@ class StandardTokenizer(Tokenizer):
         return words(normalize(text, fold_case=False))
 
 
-@register_class("LowercaseFilter")
-class LowercaseFilter(TextFilter):
-    """Folds letter case, and gives the result one Unicode form."""
-
-    def apply(self, tokens: list[str]) -> list[str]:
-        """The tokens, case-folded."""
-        return [normalize(token) for token in tokens]
-
-
-@register_class("StopwordFilter")
-class StopwordFilter(TextFilter):
-    """Drops stop words; put it after `LowercaseFilter`, for the lists are in lower case.
-
-    Args:
-        language: The language's name or code.
-        stopword_list: More words to drop.
+class _DictionaryTokenizer(Tokenizer):
+    """A tokenizer whose dictionary is an optional package, loaded once a process, at the first text.
 
     Raises:
-        InputError: milvine has no stop words for the language; the message lists the languages it has.
+        MissingExtraError: The package is not installed; the message has the command that installs it.
     """
 
-    def __init__(self, language: str = "english", stopword_list: Iterable[str] | None = None) -> None:
-        self.stopwords = stop_words(find_language(language)) | frozenset(stopword_list or ())
+    _needs: tuple[str, ...]
+    _remedy: str
 
-    def apply(self, tokens: list[str]) -> list[str]:
-        """The tokens that are no stop words."""
-        return [token for token in tokens if token not in self.stopwords]
-
-
-@register_class("PunctuationFilter")
-class PunctuationFilter(TextFilter):
-    """Drops tokens that are one ASCII punctuation mark.
-
-    Args:
-        extras: More characters to drop.
-    """
-
-    def __init__(self, extras: str = "") -> None:
-        self.punctuation = frozenset(string.punctuation + extras)
-
-    def apply(self, tokens: list[str]) -> list[str]:
-        """The tokens that are no punctuation mark."""
-        return [token for token in tokens if token not in self.punctuation]
+    def __init__(self) -> None:
+        dictionaries.require(self._needs, type(self).__name__, self._remedy)
 
 
-@register_class("StemmingFilter")
-class StemmingFilter(TextFilter):
-    """Cuts words to their stems with Snowball; may be pickled, not shared between threads.
-
-    Args:
-        language: The name of a Snowball algorithm, such as `"english"` or `"german"`.
+@register_class("JiebaTokenizer")
+class JiebaTokenizer(_DictionaryTokenizer):
+    """jieba's words of a Chinese text, marks and blanks among them: `jieba.lcut`; `pip install 'milvine[zh]'`.
 
     Raises:
-        InputError: PyStemmer has no such algorithm; the message lists those it has.
+        MissingExtraError: jieba is not installed.
     """
 
-    def __init__(self, language: str = "english") -> None:
-        import Stemmer
+    _needs = ("jieba",)
+    _remedy = dictionaries.pip_install("zh")
 
-        if language not in Stemmer.algorithms():
-            raise InputError(f"There is no stemmer {language!r}; there are: {', '.join(Stemmer.algorithms())}")
-        self.language = language
-        self.stemmer = Stemmer.Stemmer(language)
+    def tokenize(self, text: str) -> list[str]:
+        """The words in their order."""
+        found: list[str] = dictionaries.jieba().lcut(text)
+        return found
 
-    def __reduce__(self) -> tuple[type[StemmingFilter], tuple[str]]:
-        return type(self), (self.language,)
 
-    def apply(self, tokens: list[str]) -> list[str]:
-        """The stems of the tokens."""
-        stems: list[str] = self.stemmer.stemWords(tokens)
-        return stems
+@register_class("MecabTokenizer")
+class MecabTokenizer(_DictionaryTokenizer):
+    """MeCab's words of a Japanese text, with the dictionary UniDic; `pip install 'milvine[ja]'`.
+
+    Raises:
+        MissingExtraError: fugashi or unidic-lite is not installed.
+    """
+
+    _needs = ("fugashi", "unidic_lite")
+    _remedy = dictionaries.pip_install("ja")
+
+    def tokenize(self, text: str) -> list[str]:
+        """The words in their order."""
+        surfaces = dictionaries.mecab_words(text, lambda word: str(word.surface))
+        return [surface for surface in surfaces if not surface.isspace()]
+
+
+@register_class("KiwiTokenizer")
+class KiwiTokenizer(_DictionaryTokenizer):
+    """Kiwi's morphemes of a Korean text, particles and endings among them; `pip install 'milvine[ko]'`.
+
+    Raises:
+        MissingExtraError: kiwipiepy is not installed.
+    """
+
+    _needs = ("kiwipiepy",)
+    _remedy = dictionaries.pip_install("ko")
+
+    def tokenize(self, text: str) -> list[str]:
+        """The morphemes in their order."""
+        return [token.form for token in dictionaries.kiwi_morphemes(text)]
+
+
+@register_class("KonlpyTokenizer")
+class KonlpyTokenizer(_DictionaryTokenizer):
+    """The nouns of a Korean text by KoNLPy's Kkma, which needs a Java runtime.
+
+    It is here for programs that use it already, and milvine has no extra for it: KoNLPy is under the GPL, and Kiwi
+    does the same work without Java, many times faster.
+
+    Raises:
+        MissingExtraError: KoNLPy or a Java runtime is not installed.
+    """
+
+    _needs = ("konlpy",)
+    _remedy = f"pip install konlpy, and a Java runtime; or use KiwiTokenizer, {dictionaries.pip_install('ko')}"
+
+    def tokenize(self, text: str) -> list[str]:
+        """The nouns, and compounds of them, each once."""
+        try:
+            kkma, lock = dictionaries.kkma()
+        except Exception as error:  # JPype has its own for each way of not finding Java
+            raise MissingExtraError(f"KonlpyTokenizer cannot start Java ({error}): {self._remedy}") from error
+        with lock:
+            nouns: list[str] = kkma.nouns(text)
+        return nouns
 
 
 class Analyzer:
@@ -198,6 +168,9 @@ class Analyzer:
         tokenizer: Anything with `tokenize(text)`.
         preprocessors: Things with `apply(text)`, in their order; `None`: none.
         filters: Things with `apply(tokens)`, in their order; `None`: none.
+
+    Raises:
+        InputTypeError: A part lacks its method, or is a class and not an object.
     """
 
     def __init__(
@@ -208,26 +181,47 @@ class Analyzer:
         filters: Sequence[TextFilter] | None = None,
     ) -> None:
         self.name = name
-        self.tokenizer = tokenizer
-        self.preprocessors = list(preprocessors or ())
-        self.filters = list(filters or ())
+        self.tokenizer = check_part(tokenizer, "tokenize", "tokenizer")
+        self.preprocessors = [
+            check_part(part, "apply", f"preprocessors[{at}]") for at, part in enumerate(preprocessors or ())
+        ]
+        self.filters = [check_part(part, "apply", f"filters[{at}]") for at, part in enumerate(filters or ())]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The parts as in a file for `build_analyzer_from_yaml`; of a class of yours, what it keeps as `params`."""
+        return {
+            "tokenizer": _described(self.tokenizer),
+            "preprocessors": list(map(_described, self.preprocessors)),
+            "filters": list(map(_described, self.filters)),
+        }
 
     def __call__(self, text: str) -> list[str]:
         """The terms of a text in their order."""
         for preprocessor in self.preprocessors:
             text = preprocessor.apply(text)
-        tokens = self.tokenizer.tokenize(text)
+        tokens: list[str] = self.tokenizer.tokenize(text)
         for text_filter in self.filters:
             tokens = text_filter.apply(tokens)
         return tokens
 
 
-def build_default_analyzer(language: str = "en") -> LanguageAnalyzer:
+def _described(part: Any) -> dict[str, Any]:
+    return {"class": type(part).__name__, "params": getattr(part, "params", {})}
+
+
+def build_default_analyzer(language: str = "en") -> LanguageAnalyzer | dictionaries.DictionaryAnalyzer:
     """The analyzer that milvine itself uses for a language; it goes wherever an `Analyzer` does.
 
-    It gives nearly the terms of `pymilvus.model`'s analyzer of the same name (NLTK's tokenizer and stop words, and its
-    older Snowball stemmer). What differs: hyphenated words are split, thousands lose their commas, `U.S.` loses its
-    points, contractions are not cut in two; `milvine.analysis.analyzer` says it all.
+    For English it gives nearly the terms of `pymilvus.model`'s analyzer of the same name (NLTK's tokenizer and stop
+    words, and its older Snowball stemmer). What differs: hyphenated words are split, thousands lose their commas,
+    `U.S.` loses its points, contractions are not cut in two; `milvine.analysis` says it all. For Chinese, Japanese and
+    Korean it finds n-grams of characters where `pymilvus.model` asks jieba, MeCab and Kkma: no dictionary is needed,
+    and results are as good.
+
+    Args:
+        language: A code or name; `"sp"`, `"jp"` and `"kr"` are Spanish, Japanese and Korean, too; `"zh-jieba"`,
+            `"ja-mecab"` and `"ko-kiwi"` use a dictionary after all.
 
     Raises:
         InputError: There is no such language; the message lists those there are.
@@ -236,7 +230,7 @@ def build_default_analyzer(language: str = "en") -> LanguageAnalyzer:
 
 
 def build_analyzer_from_yaml(filepath: str | os.PathLike[str], name: str) -> Analyzer:
-    """An `Analyzer` as a YAML file describes it under `name`.
+    """An `Analyzer` as a YAML file describes it under `name`, in the layout of `pymilvus.model`.
 
     The entry has a `tokenizer` and may have lists of `preprocessors` and `filters`; each is a `class`, as
     `register_class` named it, and its `params`, if any:
@@ -250,37 +244,9 @@ def build_analyzer_from_yaml(filepath: str | os.PathLike[str], name: str) -> Ana
 
     Raises:
         ReadError: There is no such file, or it is no YAML.
-        InputError: It has no such entry, or the entry names an unknown class or wrong parameters.
+        InputError: It has no such entry, or the entry is not of this layout, or names an unknown class or a wrong
+            parameter; the message says at which key.
+        InputTypeError: A class does not take such parameters.
+        MissingExtraError: A tokenizer's package is not installed.
     """
-    import yaml
-
-    try:
-        config = yaml.safe_load(Path(filepath).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ReadError(f"Cannot read analyzers from {filepath}: {error.strerror or error}") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ReadError(f"{filepath} is not YAML: {error}") from error
-    entry = config.get(name) if isinstance(config, dict) else None
-    if not isinstance(entry, dict) or "tokenizer" not in entry:
-        known = ", ".join(map(str, config)) if isinstance(config, dict) else "none"
-        raise InputError(f"{filepath} describes no analyzer {name!r} with a tokenizer; its entries: {known}")
-    return Analyzer(
-        name,
-        _build(entry["tokenizer"]),
-        [_build(part) for part in entry.get("preprocessors") or ()],
-        [_build(part) for part in entry.get("filters") or ()],
-    )
-
-
-def _build(part: Any) -> Any:
-    class_name = part.get("class") if isinstance(part, dict) else None
-    if not isinstance(class_name, str) or class_name not in _registry:
-        raise InputError(
-            f"There is no analyzer class {class_name!r}; register_class adds one,"
-            f" and there are {', '.join(sorted(_registry))}"
-        )
-    params = part.get("params") or {}
-    try:
-        return _registry[class_name](**params)
-    except TypeError as error:
-        raise InputTypeError(f"{class_name} does not take the parameters {params!r}: {error}") from error
+    return Analyzer(name, *parts_from_yaml(filepath, name))
