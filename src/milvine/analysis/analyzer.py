@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -24,7 +24,7 @@ from milvine.analysis.dictionaries import DICTIONARIES, DictionaryAnalyzer, get_
 from milvine.analysis.languages import LANGUAGES, Language, find_language, stop_words
 from milvine.analysis.ngrams import has_runs, ngrams, split_runs
 from milvine.analysis.unicode import fold, normalize
-from milvine.analysis.words import spaced_words, words
+from milvine.analysis.words import MAX_WORD, SURROUNDINGS, spaced_words, words
 from milvine.errors import InputTypeError
 
 __all__ = ["Analyzer", "get_analyzer", "normalize", "words"]
@@ -63,16 +63,16 @@ class _Treatment:
         self._stemmer = Stemmer.Stemmer(language.stemmer, 0) if language.stemmer else None
         self._lock = threading.Lock()
 
-    def __call__(self, words: list[str]) -> list[str]:
-        folding, stop_words = self._folding, self._stop_words
-        kept = [folded for word in words if (folded := fold(word, folding)) not in stop_words]
-        if self._stemmer is None or not kept:
-            return kept
-        with self._lock:
-            stems: list[str] = self._stemmer.stemWords(kept)
-        if "" in stems:  # of some Greek words nothing is left
-            return [stem or word for stem, word in zip(stems, kept, strict=True)]
-        return stems
+    def __call__(self, words: Iterable[str]) -> list[str]:
+        """The term of each word; "" for stop words."""
+        folded = [fold(word, self._folding) for word in words]
+        if self._stemmer is None:
+            stems = folded
+        else:
+            with self._lock:
+                stems = self._stemmer.stemWords(folded)
+        # Of some Greek words the stemmer leaves nothing.
+        return ["" if word in self._stop_words else stem or word for word, stem in zip(folded, stems, strict=True)]
 
 
 class Analyzer:
@@ -117,12 +117,20 @@ class Analyzer:
             raise InputTypeError(f"An analyzer takes one string, not {type(text).__name__}; use terms() for a list")
         return list(chain.from_iterable(map(self._forms.__getitem__, text.split())))
 
-    def terms_of(self, piece: str) -> tuple[str, ...]:
-        """The terms of a piece of text without white space; a text's terms are those of its pieces, one by one.
+    def terms_of(self, pieces: Sequence[str]) -> list[Sequence[str]]:
+        """The terms of each of these pieces of text without white space; a text's terms are those of its pieces.
 
-        What it gave is not kept: the caller does that.
+        Words that several pieces have are treated once, and what the pieces gave is not kept: this is for who keeps it.
         """
-        return self._analyze(piece)
+        if self._by_script:
+            return list(map(self._analyze, pieces))
+        found = list(map(self._words, pieces))
+        words = dict.fromkeys(chain.from_iterable(found))
+        terms = dict(zip(words, self._treat(words), strict=True))
+        return [
+            [term for word in words if (term := terms[word])] if words else self._analyze(piece)
+            for piece, words in zip(pieces, found, strict=True)
+        ]
 
     def terms(self, texts: Iterable[str]) -> list[list[str]]:
         """The terms of each text, in the order of the texts.
@@ -137,7 +145,7 @@ class Analyzer:
         text = normalize(form, fold_case=False)
         if not has_runs(text):
             found = spaced_words(text, self.language)
-            return tuple(self._by_their_scripts(found) if self._by_script else self._treat(found))
+            return tuple(filter(None, self._by_their_scripts(found) if self._by_script else self._treat(found)))
         terms: list[str] = []
         for place, part in enumerate(split_runs(text)):
             if place % 2:
@@ -145,6 +153,18 @@ class Analyzer:
             else:  # mostly punctuation, and that is looked up faster than analysed
                 terms.extend(chain.from_iterable(map(self._forms.__getitem__, part.split())))
         return tuple(terms)
+
+    def _words(self, piece: str) -> list[str]:
+        """The piece's words as they are found; none where it has characters of scripts without spaces."""
+        bare = piece.strip(SURROUNDINGS)
+        if bare.isascii():  # most pieces of most texts: what follows would find just this
+            if bare.isalnum() and bare[1:].islower():
+                return [bare[:MAX_WORD]]
+            parts = bare.replace("/", "-").split("-")
+            if all(map(_is_plain, parts)):
+                return [part[:MAX_WORD] for part in parts]
+        text = normalize(piece, fold_case=False)
+        return [] if has_runs(text) else spaced_words(text, self.language)
 
     def _by_their_scripts(self, words: list[str]) -> list[str]:
         return [term for word in words for term in self._by_script.get(_script(word), self._treat)([word])]
@@ -158,6 +178,11 @@ def get_analyzer(language: str = "en") -> Analyzer | DictionaryAnalyzer:
         MissingExtraError: The dictionary's package is not installed.
     """
     return get_dictionary_analyzer(language) if language in DICTIONARIES else Analyzer(find_language(language))
+
+
+def _is_plain(word: str) -> bool:
+    """Whether an ASCII word has no humps, nor anything but letters and digits."""
+    return word.isalnum() and (word[1:].islower() or word.isdigit() or (word.isalpha() and word.isupper()))
 
 
 def _script(word: str) -> str:

@@ -75,7 +75,6 @@ class TermStatistics:
         Raises:
             InputError: No such document can have been added. Nothing is changed then.
         """
-        length = len(ids) if length is None else length
         distinct, length = set(ids), len(ids) if length is None else length
         missing = [term for term in distinct if term not in self.df]
         if missing or self.n_documents < 1 or self.total_length < length:

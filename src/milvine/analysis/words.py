@@ -31,7 +31,7 @@ from milvine.analysis.unicode import marks
 MAX_WORD = 128
 """Characters of a word that count."""
 
-_SURROUNDINGS = ".,;:!?()[]'\""
+SURROUNDINGS = ".,;:!?()[]'\""
 _GROUPING_COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 # Before a capital after a small letter or digit, and before the last of several capitals that a word follows.
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
@@ -73,7 +73,7 @@ def words(text: str, language: Language = LANGUAGES["en"]) -> list[str]:
 
 def spaced_words(text: str, language: Language) -> list[str]:
     """The words of a normalised text without characters of scripts that are written without spaces."""
-    bare = text.strip(_SURROUNDINGS)
+    bare = text.strip(SURROUNDINGS)
     if bare.isalnum() and (bare.islower() or not _HUMP.search(bare)):
         return [bare[:MAX_WORD]]  # most pieces of most texts: the pattern would find just this
     if "_" in text or _HUMP.search(text):

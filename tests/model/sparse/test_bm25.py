@@ -22,6 +22,11 @@ TURING = [
 ]
 # Made by tests/reference/make_bm25_golden.py with pymilvus.model 0.3.4.
 GOLDEN = json.loads((Path(__file__).parents[2] / "data" / "bm25_golden.json").read_text(encoding="utf-8"))
+# What these tests do on purpose; the warnings have tests of their own.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*rows are empty:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*negative idf:UserWarning"),
+]
 CASES = pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: f"k1={case['file']['k1']}")
 
 
@@ -209,7 +214,11 @@ def test_call_is_refused() -> None:
         ({"epsilon": math.inf}, "epsilon must be a finite number"),
         ({"num_workers": 0}, "num_workers must be an integer of at least 1, not 0"),
         ({"num_workers": 1.5}, "num_workers"),
-        ({"idf": "tfidf"}, '"lucene" or "okapi"'),
+        ({"idf": "tfidf"}, 'idf must be "lucene", "robertson", "okapi", "bm25l" or "bm25\\+", not \'tfidf\''),
+        ({"variant": "bm26"}, 'variant must be "bm25", "bm25l" or "bm25\\+"'),
+        ({"delta": 1.0}, "delta is no part of variant 'bm25'"),
+        ({"variant": "bm25+", "delta": -1}, "delta must be a number of at least 0, not -1"),
+        ({"variant": "bm25l", "delta": math.nan}, "delta must be"),
         ({"analyzer": "klingon"}, r"'klingon'.*en \(english\)"),
     ],
 )

@@ -1,17 +1,16 @@
-"""What a fitted BM25 consists of, and its file: JSON, format "v1" of `pymilvus.model`."""
+"""Format "v1" of `pymilvus.model`: JSON with the idf values, but not the counts that they were made of."""
 
 from __future__ import annotations
 
 import json
-import math
-import numbers
 import os
-import uuid
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from milvine.errors import InputError, ReadError
+from milvine.model.sparse.bm25._files import replace_file
+from milvine.model.sparse.bm25._formulas import check_parameters, is_number
 
 FORMAT = "v1"
 
@@ -39,16 +38,6 @@ class Parameters:
     epsilon: float
 
 
-def check_parameters(k1: float, b: float, epsilon: float) -> None:
-    """Raise an InputError that names the first number that is out of its range."""
-    if not _is_number(k1) or k1 < 0:
-        raise InputError(f"k1 must be a number of at least 0, not {k1!r}; 0.9 to 1.5 is usual")
-    if not _is_number(b) or not 0 <= b <= 1:
-        raise InputError(f"b must be a number from 0 to 1, not {b!r}; 0.4 to 0.75 is usual")
-    if not _is_number(epsilon):
-        raise InputError(f"epsilon must be a finite number, not {epsilon!r}; 0.25 is usual")
-
-
 def write_parameters(path: str | os.PathLike[str], parameters: Parameters) -> None:
     """Replace the file at `path` in one step.
 
@@ -56,22 +45,8 @@ def write_parameters(path: str | os.PathLike[str], parameters: Parameters) -> No
         InputError: The folder does not exist, or `path` is a folder.
         OSError: The file cannot be written; what was there before is still there.
     """
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise InputError(f"Cannot save to {target}: the folder {target.parent} does not exist; create it first")
-    if target.is_dir():
-        raise InputError(f"Cannot save to {target}: it is a folder; name a file in it")
-    content = json.dumps({"version": FORMAT, **asdict(parameters)}, allow_nan=False)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    content = json.dumps({"version": FORMAT, **vars(parameters)}, allow_nan=False)
+    replace_file(path, content.encode())
 
 
 def read_parameters(path: str | os.PathLike[str]) -> Parameters:
@@ -107,7 +82,7 @@ def _checked(content: Any) -> Parameters:
     words, values = read.idf_word, read.idf_value
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise InputError("idf_word must be a list of strings")
-    if not isinstance(values, list) or not all(map(_is_number, values)):
+    if not isinstance(values, list) or not all(map(is_number, values)):
         raise InputError("idf_value must be a list of finite numbers")
     if len(words) != len(values):
         raise InputError(f"idf_word has {len(words)} entries and idf_value {len(values)}; they must be as many")
@@ -115,10 +90,6 @@ def _checked(content: Any) -> Parameters:
         raise InputError("idf_word has a word twice")
     if not isinstance(read.corpus_size, int) or isinstance(read.corpus_size, bool) or read.corpus_size < 1:
         raise InputError(f"corpus_size must be an integer of at least 1, not {read.corpus_size!r}")
-    if not _is_number(read.avgdl) or read.avgdl < 0 or (words and read.avgdl == 0):
+    if not is_number(read.avgdl) or read.avgdl < 0 or (words and read.avgdl == 0):
         raise InputError(f"avgdl must be a number above 0, not {read.avgdl!r}")
     return read
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) is not bool and isinstance(value, numbers.Real) and math.isfinite(value)
