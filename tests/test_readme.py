@@ -27,7 +27,7 @@ def blocks(language: str) -> list[str]:
 
 def test_python_examples_run(tmp_path: Path) -> None:
     examples = [example for example in blocks("python") if not example.startswith(NEEDS_HUB)]
-    assert len(examples) == 5
+    assert len(examples) == 6
     with provider_server() as server:
         hosted = {
             "OPENAI_BASE_URL": server.url,
@@ -40,7 +40,10 @@ def test_python_examples_run(tmp_path: Path) -> None:
     assert printed[1].splitlines()[-1] == "1"  # of two records, the one of 2024 was deleted
     assert "Dim: 384 (384,)" in printed[2]
     assert printed[3].splitlines()[-1] == "256"
-    assert printed[4].splitlines()[:3] == ["[7]", "Truncation(texts=0, tokens=0)", "(32,)"]
+    german, japanese, found = printed[4].splitlines()
+    assert (german, japanese) == ("['haus', 'strass']", "['東', '京', '都', '東京', '京都']")
+    assert found == "Die Häuser stehen am Fluss."
+    assert printed[5].splitlines()[:3] == ["[7]", "Truncation(texts=0, tokens=0)", "(32,)"]
 
 
 def test_examples_that_need_a_hub_name_models_and_options_that_there_are() -> None:
