@@ -46,7 +46,8 @@ def idf_robertson(df: npt.ArrayLike, n: int) -> Floats:
     """
     frequency = np.asarray(df, dtype=np.float64)
     # A difference of logarithms, as in rank-bm25, so that `idf_okapi` has its numbers to the bit.
-    return np.log(n - frequency + 0.5) - np.log(frequency + 0.5)
+    idf: Floats = np.log(n - frequency + 0.5) - np.log(frequency + 0.5)
+    return idf
 
 
 def idf_okapi(df: npt.ArrayLike, n: int, epsilon: float = 0.25) -> Floats:

@@ -28,7 +28,7 @@ _AT_ONCE = 1024  # rows of a matrix quantised at a time; bounds the memory that 
 
 def quantized_columns(
     weight: npt.NDArray[Any], *, unsigned: bool = False
-) -> tuple[npt.NDArray[np.int8 | np.uint8], npt.NDArray[np.float32]]:
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
     """A matrix as `codes * scales`, rounded; the largest magnitude of a column of `codes` is 127.
 
     Args:
@@ -39,9 +39,9 @@ def quantized_columns(
         The codes, shape `(inputs, outputs)`, and the scales, shape `(outputs,)`.
     """
     outputs, inputs = weight.shape
-    scales = np.maximum(weight.max(axis=1), -weight.min(axis=1)).astype(np.float32) / LARGEST
+    scales: npt.NDArray[np.float32] = np.maximum(weight.max(axis=1), -weight.min(axis=1)).astype(np.float32) / LARGEST
     scales[scales == 0] = 1
-    codes = np.empty((inputs, outputs), dtype=np.uint8 if unsigned else np.int8)
+    codes: npt.NDArray[Any] = np.empty((inputs, outputs), dtype=np.uint8 if unsigned else np.int8)
     for start in range(0, outputs, _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)
         codes[:, rows] = np.rint(weight[rows] / scales[rows, None]).T + (ZERO if unsigned else 0)

@@ -41,7 +41,9 @@ def encode(
     Returns:
         float32 `csr_array`, shape `(texts, terms)`, sorted indices, no explicit zeros.
     """
-    columns, values, sizes = [np.empty(0, np.int32)], [np.empty(0, np.float32)], [np.zeros(1, np.int64)]
+    columns: list[npt.NDArray[np.int32]] = [np.empty(0, np.int32)]
+    values: list[npt.NDArray[np.float32]] = [np.empty(0, np.float32)]
+    sizes: list[npt.NDArray[np.int64]] = [np.zeros(1, np.int64)]
     show = show_progress if len(texts) > BATCH_TEXTS else False
     with progress(f"Encoding {what}", len(texts), show=show) as advance:
         for batch in batches(texts, what):

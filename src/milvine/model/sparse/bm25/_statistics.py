@@ -101,7 +101,7 @@ def count(
     with progress("Counting terms", total, show=show_progress) as advance:
         for batch in batches(texts, what):
             ids, lengths = vocabulary.number(batch, grow=grow)
-            if not grow and ids.size and ids.min() < 0:
+            if not grow and (ids < 0).any():
                 raise InputError(f"Cannot forget these {what}: they have terms that were never fitted")
             statistics.count(ids, lengths, len(vocabulary))
             advance(len(batch))

@@ -176,7 +176,7 @@ class _Forms:
 
     def _append(self, new: list[bytes], numbers: Numbers, sizes: Integers) -> None:
         begins = np.cumsum(sizes) + self._begins[-1]
-        if numbers.size and numbers.min() < 0:
+        if (numbers < 0).any():
             owners = np.unique(np.repeat(np.arange(len(new)), sizes)[numbers < 0])
             self._unknown += [new[at] for at in owners.tolist()]
         self._numbers.frombytes(numbers.tobytes())
