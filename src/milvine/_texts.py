@@ -18,7 +18,11 @@ def as_texts(texts: Iterable[str], what: str = "texts") -> list[str]:
         raise InputTypeError(f"{what} must be a list of strings, not one string; wrap it: [{_shorten(texts)}]")
     if isinstance(texts, (bytes, bytearray, dict)) or not isinstance(texts, Iterable):
         raise InputTypeError(f"{what} must be a list of strings, not {type(texts).__name__} ({_shorten(texts)})")
-    listed = list(texts)
+    try:
+        iterator = iter(texts)
+    except TypeError as error:  # such as of an array without dimensions
+        raise InputTypeError(f"{what} must be a list of strings, not {_shorten(texts)}: {error}") from error
+    listed = list(iterator)
     for position, text in enumerate(listed):
         if not isinstance(text, str):
             raise InputTypeError(

@@ -167,7 +167,9 @@ def test_what_was_lost_of_long_texts_can_be_asked() -> None:
     assert ef.count_tokens(["one two three four five six seven eight nine ten", ""]) == [12, 2]
 
 
-@pytest.mark.parametrize("texts", ["bare", b"bytes", None, 3, [1, 2], ["a", None], [["a"]], [b"a"], {"a": "b"}])
+@pytest.mark.parametrize(
+    "texts", ["bare", b"bytes", None, 3, [1, 2], ["a", None], [["a"]], [b"a"], {"a": "b"}, np.array(5)]
+)
 def test_what_is_no_list_of_strings_is_refused(ef: SentenceTransformerEmbeddingFunction, texts: Any) -> None:
     for encode in (ef, ef.encode_documents, ef.encode_queries):
         with pytest.raises(InputTypeError, match=r"must be a (list of strings|string), not"):
