@@ -22,7 +22,7 @@ import click
 from benchmarks.groups import Entrant
 from benchmarks.machine import machine
 from benchmarks.measures import Result, Round, Row, round_of, rows_of
-from benchmarks.passages import passages
+from benchmarks.passages import collected_passages, passages
 from benchmarks.peers import LEXICAL_REQUIREMENTS, make_nltk_data, make_peers
 from benchmarks.plot import plot
 from benchmarks.process import Contender, Memory, Program, Seconds
@@ -65,6 +65,13 @@ class Quality:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A folder of test collections in the BEIR layout; by default MILVINE_TEST_DATA's.",
 )
+@click.option(
+    "--on",
+    "folders",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Measure speed on the documents of this test collection, cut to 40 words; may be given several times.",
+)
 @click.option("--peers", type=click.Path(path_type=Path), help="A Python that has the peers; by default one is made.")
 @click.option("--json", "figures", type=click.Path(path_type=Path), help="Where to write the figures as JSON.")
 @click.option("--plot", "drawing", type=click.Path(path_type=Path), help="Where to draw them, as SVG.")
@@ -73,6 +80,7 @@ def lexical(
     rounds: int,
     count: int,
     data: Path | None,
+    folders: tuple[Path, ...],
     peers: Path | None,
     figures: Path | None,
     drawing: Path | None,
@@ -94,7 +102,7 @@ def lexical(
     }
     results: list[Result] = []
     if "speed" in keys:
-        texts = passages(count)
+        texts = collected_passages(folders, count) if folders else passages(count)
         report["texts"] = describe(texts)
         click.echo(", ".join(f"{number:,} {what}" for what, number in report["texts"].items()))
         results = list(_speed(_entrants(python, nltk_data, len(texts)), texts, rounds))

@@ -7,9 +7,10 @@ import random
 import sysconfig
 from collections import Counter
 from collections.abc import Sequence
+from itertools import cycle, islice
 from pathlib import Path
 
-SHORTEST, LONGEST = 20, 60
+SHORTEST, MEAN, LONGEST = 20, 40, 60
 _ENDINGS = ("", "", "", "", "", "", ",", ".")
 
 
@@ -27,6 +28,22 @@ def passages(count: int) -> list[str]:
         texts.append(" ".join(words[at : at + length]))
         at += length
     return texts
+
+
+def collected_passages(folders: Sequence[Path], count: int) -> list[str]:
+    """That many texts of 40 words, out of the documents of BEIR test collections, in a fixed random order.
+
+    Where the documents have fewer, their texts come again.
+    """
+    from milvine.evaluate import load_beir
+
+    texts = []
+    for folder in folders:
+        for document in load_beir(folder).documents:
+            words = document.text.split()
+            texts += [" ".join(words[at : at + MEAN]) for at in range(0, len(words) - MEAN // 2, MEAN)]
+    random.Random(0).shuffle(texts)
+    return list(islice(cycle(texts), count))
 
 
 def docstring_words() -> list[str]:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from benchmarks import lexical, lexical_contenders
 from benchmarks.lexical import Quality, describe, language_of, memory_row, quality_table, ranked
 from benchmarks.measures import Result
-from benchmarks.passages import LONGEST, SHORTEST, grow, passages
+from benchmarks.passages import LONGEST, SHORTEST, collected_passages, grow, passages
 from benchmarks.plot import plot
 from benchmarks.process import Contender, Memory, Program
 from benchmarks.table import in_units
@@ -31,6 +31,20 @@ def test_memory_is_what_came_on_top() -> None:
     result = Result("memory", "Memory", "MB", False, (memory_row("ours", ours, ours), row))
     assert "30.0 MB · 2.50 × the memory" in plot([result], "")
     assert in_units(row.speed, "MB") == "30.0 MB"
+
+
+def test_texts_of_collections_are_cut_and_come_again(tmp_path: Path) -> None:
+    words = [f"w{number}" for number in range(99)]
+    texts = {"a": " ".join(words), "b": "too short"}
+    lines = [json.dumps({"_id": name, "title": "", "text": text}) for name, text in texts.items()]
+    (tmp_path / "corpus.jsonl").write_text("\n".join(lines))
+    (tmp_path / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": "?"}))
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\ta\t1\n")
+    found = collected_passages([tmp_path], 4)
+    # What is left over is less than half a text.
+    assert sorted(found[:2]) == [" ".join(words[:40]), " ".join(words[40:80])]
+    assert found[2:] == found[:2]
 
 
 def test_a_table_of_qualities() -> None:

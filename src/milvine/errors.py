@@ -10,6 +10,7 @@ __all__ = [
     "CollectionExistsError",
     "CollectionMismatchError",
     "CollectionNotFoundError",
+    "EmptyRowWarning",
     "FilterError",
     "InputError",
     "InputTypeError",
@@ -18,6 +19,7 @@ __all__ = [
     "ModelError",
     "ModelFileError",
     "ModelUnavailableError",
+    "NegativeWeightWarning",
     "ProviderConnectionError",
     "ProviderError",
     "ProviderRequestError",
@@ -173,6 +175,17 @@ class CollectionExistsError(StoreError, ValueError):
 
 class CollectionMismatchError(StoreError, ValueError):
     """A collection was built with another model or analyzer than the one it is opened with."""
+
+
+# Warnings
+
+
+class EmptyRowWarning(UserWarning):
+    """Some sparse rows are empty, because their texts have no known term; Milvus refuses empty rows."""
+
+
+class NegativeWeightWarning(UserWarning):
+    """Some sparse weights are negative; Milvus refuses queries that have one."""
 
 
 class TruncationWarning(UserWarning):

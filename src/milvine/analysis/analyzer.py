@@ -23,9 +23,9 @@ from milvine._texts import as_texts
 from milvine.analysis.dictionaries import DICTIONARIES, DictionaryAnalyzer, get_dictionary_analyzer
 from milvine.analysis.languages import LANGUAGES, Language, find_language, stop_words
 from milvine.analysis.ngrams import has_runs, ngrams, split_runs
-from milvine.analysis.unicode import fold, normalize
-from milvine.analysis.words import MAX_WORD, SURROUNDINGS, spaced_words, words
-from milvine.errors import InputTypeError
+from milvine.analysis.unicode import fold, folds_as_lower, normalize
+from milvine.analysis.words import EDGES, SEPARATORS, plain_words, spaced_words, words
+from milvine.errors import InputError, InputTypeError
 
 __all__ = ["Analyzer", "get_analyzer", "normalize", "words"]
 
@@ -58,6 +58,7 @@ class _Treatment:
         import Stemmer
 
         self._folding = language.folding
+        self._plain_case = folds_as_lower(language.folding)
         self._stop_words = stop_words(language)
         # PyStemmer's own cache would hold the same words a second time.
         self._stemmer = Stemmer.Stemmer(language.stemmer, 0) if language.stemmer else None
@@ -65,7 +66,11 @@ class _Treatment:
 
     def __call__(self, words: Iterable[str]) -> list[str]:
         """The term of each word; "" for stop words."""
-        folded = [fold(word, self._folding) for word in words]
+        folding = self._folding
+        if self._plain_case:
+            folded = [word.lower() if word.isascii() else fold(word, folding) for word in words]
+        else:
+            folded = [fold(word, folding) for word in words]
         if self._stemmer is None:
             stems = folded
         else:
@@ -83,7 +88,14 @@ class Analyzer:
 
     Args:
         language: The row to follow; `get_analyzer` finds it by its code.
+
+    Attributes:
+        separators: ASCII characters at which a text may be cut as at white space, and gives the same terms.
+        edges: ASCII characters that may be taken off such a piece at either end.
     """
+
+    separators = SEPARATORS
+    edges = EDGES
 
     def __init__(self, language: Language) -> None:
         self.language = language
@@ -118,7 +130,7 @@ class Analyzer:
         return list(chain.from_iterable(map(self._forms.__getitem__, text.split())))
 
     def terms_of(self, pieces: Sequence[str]) -> list[Sequence[str]]:
-        """The terms of each of these pieces of text without white space; a text's terms are those of its pieces.
+        """The terms of each of these pieces of text; a text's terms are those of its pieces between white space.
 
         Words that several pieces have are treated once, and what the pieces gave is not kept: this is for who keeps it.
         """
@@ -156,13 +168,8 @@ class Analyzer:
 
     def _words(self, piece: str) -> list[str]:
         """The piece's words as they are found; none where it has characters of scripts without spaces."""
-        bare = piece.strip(SURROUNDINGS)
-        if bare.isascii():  # most pieces of most texts: what follows would find just this
-            if bare.isalnum() and bare[1:].islower():
-                return [bare[:MAX_WORD]]
-            parts = bare.replace("/", "-").split("-")
-            if all(map(_is_plain, parts)):
-                return [part[:MAX_WORD] for part in parts]
+        if piece.isascii() and (found := plain_words(piece)):
+            return found
         text = normalize(piece, fold_case=False)
         return [] if has_runs(text) else spaced_words(text, self.language)
 
@@ -177,12 +184,12 @@ def get_analyzer(language: str = "en") -> Analyzer | DictionaryAnalyzer:
         InputError: There is no such language; the message lists those there are.
         MissingExtraError: The dictionary's package is not installed.
     """
-    return get_dictionary_analyzer(language) if language in DICTIONARIES else Analyzer(find_language(language))
-
-
-def _is_plain(word: str) -> bool:
-    """Whether an ASCII word has no humps, nor anything but letters and digits."""
-    return word.isalnum() and (word[1:].islower() or word.isdigit() or (word.isalpha() and word.isupper()))
+    if language in DICTIONARIES:
+        return get_dictionary_analyzer(language)
+    try:
+        return Analyzer(find_language(language))
+    except InputError as error:
+        raise InputError(f"{error}; and with a dictionary: {', '.join(DICTIONARIES)}") from None
 
 
 def _script(word: str) -> str:

@@ -89,6 +89,11 @@ def fold(text: str, folding: str | None = None) -> str:
     return rules.pattern.sub(rules.replacement, text) if rules.pattern else text
 
 
+def folds_as_lower(folding: str | None) -> bool:
+    """Whether `fold` makes of ASCII letters what `str.lower` makes of them, as all foldings do but the Turkish one."""
+    return folding is None or not _folding(folding).cased
+
+
 @cache
 def marks() -> str:
     """The marks that combine with letters, nonspacing and spacing, as the inside of a regular expression's `[]`."""
@@ -114,8 +119,8 @@ def _ranges(points: set[int]) -> str:
 def _adjustments() -> tuple[re.Pattern[str], dict[int, int | str | None]]:
     """What is looked for, and the table that replaces it."""
     # Above 0xFFFF every range costs time at every character, and the scripts there are hardly ever written.
-    digits = (point for point, category in _categories() if category == "Nd" and point <= 0xFFFF)
-    table: dict[int, int | str | None] = {point: str(unicodedata.decimal(chr(point))) for point in digits}
+    digits = re.findall(r"\d", "".join(map(chr, (*range(0x80, 0xD800), *range(0xE000, 0x10000)))))
+    table: dict[int, int | str | None] = {ord(digit): str(unicodedata.decimal(digit)) for digit in digits}
     table |= dict.fromkeys(map(ord, _APOSTROPHES), "'") | dict.fromkeys(_INVISIBLE)
     return re.compile(f"[{_ranges(set(table))}]"), table
 

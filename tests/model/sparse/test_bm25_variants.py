@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from milvine.errors import InputError, InputTypeError
+from milvine.errors import EmptyRowWarning, InputError, InputTypeError, NegativeWeightWarning
 from milvine.model.sparse import BM25EmbeddingFunction
 
 # Made by tests/reference/make_bm25_variants_golden.py with rank-bm25 0.2.2 and bm25s 0.3.16.
@@ -134,11 +134,11 @@ def test_explain_needs_a_corpus_and_strings() -> None:
 def test_empty_rows_are_announced_with_the_line_that_asked() -> None:
     function = BM25EmbeddingFunction("en", CORPUS)
     with pytest.warns(
-        UserWarning, match=r"2 of 3 documents have no term.*first documents\[0\].*Milvus refuses"
+        EmptyRowWarning, match=r"2 of 3 documents have no term.*first documents\[0\].*Milvus refuses"
     ) as seen:
         function.encode_documents(["the of", "cat", ""])
     assert seen[0].filename == __file__
-    with pytest.warns(UserWarning, match=r"1 of 1 queries have no term of the vocabulary, first queries\[0\]"):
+    with pytest.warns(EmptyRowWarning, match=r"1 of 1 queries have no term of the vocabulary, first queries\[0\]"):
         function.encode_queries(["zebra"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -148,16 +148,16 @@ def test_empty_rows_are_announced_with_the_line_that_asked() -> None:
 
 def test_negative_weights_are_announced_when_they_come_about(tmp_path: Path) -> None:
     # Both terms are in more than half of the documents; their mean, and so the floor, is negative.
-    with pytest.warns(UserWarning, match=r"2 of 2 terms have a negative idf, and Milvus refuses") as seen:
+    with pytest.warns(NegativeWeightWarning, match=r"2 of 2 terms have a negative idf, and Milvus refuses") as seen:
         okapi = BM25EmbeddingFunction(plain, ["a b", "a b"], idf="okapi")
     assert seen[0].filename == __file__
     okapi.save(tmp_path / "negative.json")
-    with pytest.warns(UserWarning, match="2 of 2 terms have a negative idf"):
+    with pytest.warns(NegativeWeightWarning, match="2 of 2 terms have a negative idf"):
         BM25EmbeddingFunction(plain).load(tmp_path / "negative.json")
     okapi.partial_fit(["a"])
-    with pytest.warns(UserWarning, match="2 of 2 terms have a negative idf"):
+    with pytest.warns(NegativeWeightWarning, match="2 of 2 terms have a negative idf"):
         okapi.encode_queries(["a"])
-    with pytest.warns(UserWarning, match="1 of 3 terms have a negative idf"):
+    with pytest.warns(NegativeWeightWarning, match="1 of 3 terms have a negative idf"):
         BM25EmbeddingFunction(plain, ["a b", "a c"], idf="robertson")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

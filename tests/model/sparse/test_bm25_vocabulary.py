@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import random
+import string
 import sys
 
 import numpy as np
 import pytest
 
 from milvine.analysis import LANGUAGES, get_analyzer
-from milvine.model.sparse.bm25._pieces import PieceCache, cut
+from milvine.model.sparse.bm25._pieces import Cutter, PieceCache
 from milvine.model.sparse.bm25._vocabulary import Vocabulary
 
 SPACES = [chr(point) for point in range(sys.maxunicode + 1) if chr(point).isspace()]
@@ -32,16 +33,25 @@ def as_split(texts: list[str]) -> list[str]:
 
 def test_pieces_are_those_of_split() -> None:
     for texts in (texts_of(0), ["", " ", "\n"], [], ["a"], [" a\x1cb\x85c "], ["x" * 100_000, "y"]):
-        pieces = cut(texts)
+        pieces = Cutter()(texts)
         found = [piece.decode("utf-8", "surrogatepass") for piece in pieces.at(np.arange(len(pieces)))]
         assert found == as_split(texts)
         assert pieces.counts.tolist() == [len(text.split()) for text in texts]
 
 
+def test_more_separators_and_edges() -> None:
+    texts = ["a-b,c (d)", "", "...", "'x.' .....y..... é-è, 'é'", "1,000-2"]
+    pieces = Cutter("-()", ".,'")(texts)
+    found = [piece.decode() for piece in pieces.at(np.arange(len(pieces)))]
+    # Four characters at most are taken off either end.
+    assert found == ["a", "b,c", "d", "x", ".y.", "é", "è", "é", "1,000", "2"]
+    assert pieces.counts.tolist() == [3, 0, 0, 5, 2]
+
+
 def test_the_cache_gives_what_was_put_and_nothing_else() -> None:
     cache = PieceCache()
     texts = texts_of(1)
-    pieces, listed = cut(texts), as_split(texts)
+    pieces, listed = Cutter()(texts), as_split(texts)
     numbers = {piece: number for number, piece in enumerate(dict.fromkeys(listed))}
     assert not cache.get(pieces)[1].any()
     half = np.arange(0, len(pieces), 2)
@@ -135,6 +145,25 @@ def test_every_analyzer_gives_many_pieces_the_terms_that_it_gives_one(code: str)
     )
     analyzer = get_analyzer(code)
     assert [list(terms) for terms in analyzer.terms_of(pieces)] == [analyzer(piece) for piece in pieces]
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_terms_are_those_of_the_whole_text_wherever_it_is_cut(code: str) -> None:
+    analyzer = get_analyzer(code)
+    vocabulary = Vocabulary(analyzer)
+    words = (
+        "the don't l'homme qu'il Ankara'nın İstanbul'da C++ U.S. 1,000 3.11 os.path max_length MAX_LENGTH_2 _x_ x.y_z"
+    )
+    parts = [*string.printable, *"éßİ\u0301\u00ad漢カ한ไ٣，’", *words.split(), "maxLengthOf", "22._5"]
+    chance = random.Random(code)  # noqa: S311
+    texts = ["".join(chance.choices(parts, k=chance.randrange(9))) for _ in range(1500)]
+    ids, lengths = vocabulary.number(texts, grow=True)
+    terms = list(vocabulary.numbers)
+    ends = np.cumsum(lengths)
+    for text, start, end in zip(texts, ends - lengths, ends, strict=True):
+        # The text as one piece: in no place is it cut before it is analysed.
+        whole = [term for piece in text.split() for term in analyzer.terms_of([piece])[0]]
+        assert [terms[number] for number in ids[start:end]] == whole == analyzer(text), repr(text)
 
 
 class Failing(Counting):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from milvine._callers import levels_to_caller
 from milvine._progress import progress
 from milvine.analysis.bm25 import Floats, Integers, as_matrix, count_terms
+from milvine.errors import EmptyRowWarning
 from milvine.model.sparse.bm25._statistics import BATCH_TEXTS, batches
 from milvine.model.sparse.bm25._vocabulary import Vocabulary
 from milvine.types import SparseMatrix
@@ -64,6 +65,7 @@ def encode(
         warnings.warn(
             f"{empty.size} of {len(texts)} {what} have no term of the vocabulary, first {what}[{empty[0]}]: their rows"
             " are empty, and Milvus refuses empty rows; leave them out",
+            EmptyRowWarning,
             stacklevel=levels_to_caller(),
         )
     return matrix

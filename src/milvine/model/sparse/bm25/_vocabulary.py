@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from milvine.analysis.bm25 import Integers
 from milvine.errors import InputTypeError
-from milvine.model.sparse.bm25._pieces import PieceCache, Pieces, cut
+from milvine.model.sparse.bm25._pieces import Cutter, PieceCache, Pieces
 
 Numbers = npt.NDArray[np.int32]
 
@@ -28,9 +28,9 @@ class Vocabulary:
     """The terms of a corpus, numbered in the order in which they first appear; a number, once given, stays.
 
     An analyzer may have `terms_of(pieces)`, which gives the terms of each of them, if the terms of a text are those of
-    its pieces between white space. Then a piece that was seen before costs one look-up, for both analysis and
-    numbering; what the pieces gave is kept, for at most 262,144 of them (about 50 MB). Any other analyzer is called for
-    every text.
+    its pieces: what stands between white space and the analyzer's `separators`, if it has any, without its `edges`.
+    Then a piece that was seen before costs one look-up, for both analysis and numbering; what the pieces gave is kept,
+    for at most 262,144 of them (about 50 MB). Any other analyzer is called for every text.
 
     May be shared between threads and pickled; a pickled copy starts with no pieces kept.
 
@@ -43,6 +43,7 @@ class Vocabulary:
         self.analyzer = analyzer
         self.numbers = _Numbering((term, number) for number, term in enumerate(terms))
         self._terms_of: Callable[[list[str]], list[Sequence[str]]] | None = getattr(analyzer, "terms_of", None)
+        self._cut = Cutter(getattr(analyzer, "separators", ""), getattr(analyzer, "edges", ""))
         self._lock = threading.Lock()
         self._forms = _Forms()
 
@@ -67,7 +68,7 @@ class Vocabulary:
         """
         if self._terms_of is None:
             return self._number_terms([self.analyzer(text) for text in texts], grow=grow)
-        pieces = cut(texts)
+        pieces = self._cut(texts)
         with self._lock:
             if self._forms.full:
                 self._forms = _Forms()
@@ -171,7 +172,7 @@ class _Forms:
         if self._unknown:
             for piece in self._unknown:
                 self._rows.pop(piece, None)
-            self._short.remove(cut([b" ".join(self._unknown).decode("utf-8", "surrogatepass")]))
+            self._short.remove(Cutter()([b" ".join(self._unknown).decode("utf-8", "surrogatepass")]))
             self._unknown = []
 
     def _append(self, new: list[bytes], numbers: Numbers, sizes: Integers) -> None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from milvine._callers import levels_to_caller
 from milvine._texts import as_text
 from milvine.analysis.bm25 import Floats
-from milvine.errors import InputError, InputTypeError
+from milvine.errors import InputError, InputTypeError, NegativeWeightWarning
 from milvine.model.base import BaseEmbeddingFunction
 from milvine.model.sparse.bm25._analyzers import AnyAnalyzer, analyzer_with, as_analyzer, identity_of
 from milvine.model.sparse.bm25._archive import Archive, is_archive, read_archive, write_archive
@@ -387,6 +387,7 @@ class BM25EmbeddingFunction(BaseEmbeddingFunction[SparseMatrix]):
             warnings.warn(
                 f"{negative} of {self.dim} terms have a negative idf, and Milvus refuses queries with negative weights;"
                 ' fit with idf="lucene", which is never negative',
+                NegativeWeightWarning,
                 stacklevel=levels_to_caller(),
             )
 
