@@ -1,40 +1,41 @@
-"""A real HTTP server on loopback that speaks OpenAI's embeddings and Jina AI's reranking API as they are documented.
+"""A real HTTP server on loopback behind which every provider lives, each under its own name.
 
-It refuses what the real ones refuse, and can be told to misbehave: each entry of `server.script` answers one request
-that would otherwise have succeeded. The official `openai` package talks to it in `tests/model/dense/test_openai.py`,
-so that it cannot drift from what real clients send and expect.
+What a provider accepts and answers stands in `provider_apis/NAME.py`: `ROUTES` maps a method and a path pattern, such
+as `"POST /openai/v1/embeddings"`, to a handler that takes the `Request` and gives the JSON of the right answer, or
+raises a `RefusalError` for whatever the real provider refuses. `BASE_PATH` there, if any, is what base URLs of the
+provider end in (`"/v1"`), and `RESPONSE_HEADERS` what each of its answers carries.
 
-Documentation, read 2026-11-23: https://developers.openai.com/api/reference/resources/embeddings.md,
-https://docs.jina.ai/v13, and the error table of https://api.jina.ai/openapi.json.
+The machine here counts, keeps, limits, delays, fails and breaks off: see `ProviderServer`.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
+import importlib
 import json
+import random
+import socket
+import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import ModuleType
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from rate_limits import RateLimit
+
 KEY = "sk-test-0123456789abcdefghijklmnopqrstuv"
 REQUEST_ID = "req_0123456789"
-
-OPENAI_DIMS = {
-    "text-embedding-ada-002": 1536,
-    "text-embedding-3-small": 1536,
-    "text-embedding-3-large": 3072,
-    "tiny": 7,
-}
-JINA_MODELS = {"jina-reranker-v2-base-multilingual", "jina-reranker-v3", "jina-reranker-m0", "jina-colbert-v2"}
 
 
 def vector_of(text: str, dim: int = 1536) -> npt.NDArray[np.float32]:
@@ -60,6 +61,8 @@ class Reply:
         headers: Further headers.
         delay: Seconds to wait before answering.
         cut: Bytes of the body to send before the connection is dropped.
+        reset: Whether to reset the connection (TCP RST) instead of answering.
+        edit: What to make of the answer that would have been right.
     """
 
     status: int = 200
@@ -67,64 +70,134 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
     cut: int | None = None
+    reset: bool = False
+    edit: Callable[[Any], Any] | None = None
 
 
 @dataclass
 class Request:
-    """A request as it arrived; `port` is the client's end of the connection."""
+    """A request as it arrived.
 
-    port: int
+    Attributes:
+        method: `"POST"` or `"GET"`.
+        path: The path, without the query.
+        query: The parameters of the URL.
+        headers: The headers, names in lower case.
+        body: The JSON of the body; None where there is none.
+        port: The client's end of the connection.
+        status: What was answered; None until it was, or where the connection was reset.
+    """
+
+    method: str
     path: str
+    query: dict[str, str]
     headers: dict[str, str]
     body: Any
+    port: int
+    status: int | None = None
 
 
 class RefusalError(Exception):
     """The server refuses a request."""
 
-    def __init__(self, status: int, body: Any) -> None:
+    def __init__(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         super().__init__(status)
         self.status = status
         self.body = body
+        self.headers = headers or {}
 
 
-def openai_error(status: int, message: str, code: str | None = None, kind: str = "invalid_request_error") -> Reply:
-    """An error in OpenAI's form."""
-    return Reply(status, {"error": {"message": message, "type": kind, "param": None, "code": code}})
+Handler = Callable[[Request], Any]
 
-
-def jina_error(status: int, detail: Any, code: str) -> Reply:
-    """An error in Jina AI's form."""
-    return Reply(status, {"detail": detail, "code": code, "request_id": REQUEST_ID})
+FAILURES = (
+    Reply(429, {"error": {"message": "Rate limit reached."}, "detail": "Rate limit reached."}),
+    Reply(500, {"error": {"message": "The server had an error."}, "detail": "The server had an error."}),
+    Reply(503, b"upstream connect error", {"Content-Type": "text/plain"}),
+    Reply(reset=True),
+    Reply(cut=60),
+)
+"""What a share of requests meets where the server is told to fail."""
 
 
 class ProviderServer(ThreadingHTTPServer):
-    """The server; `requests` holds what arrived, `script` what to answer first."""
+    """The server.
+
+    Args:
+        latency: Seconds before each answer.
+        failures: Which share of the requests that would have succeeded fails, by one of `FAILURES`.
+        rate_limit: The rate limit that is kept; a request beyond it is answered with HTTP 429.
+        seed: What decides which requests fail.
+
+    Attributes:
+        requests: What arrived, in that order.
+        script: Replies to send, first come first served, to requests that would have succeeded.
+        under_way: How many requests are being answered now.
+        most_under_way: The most of them at any time.
+    """
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, latency: float = 0.0, failures: float = 0.0, rate_limit: RateLimit | None = None, seed: int = 0
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.latency = latency
+        self.failures = failures
+        self.rate_limit = rate_limit
         self.requests: list[Request] = []
         self.script: list[Reply] = []
-        self.encode_as_asked = True
+        self.under_way = self.most_under_way = 0
         self.lock = threading.Lock()
         self.released = threading.Event()
+        self.apis = apis()
+        self._random = random.Random(seed)  # noqa: S311 - no secret
 
     @property
     def url(self) -> str:
-        """The base URL, version included."""
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+        """The server's root, under which each provider has its name."""
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def url_of(self, name: str) -> str:
+        """The base URL of a provider."""
+        return f"{self.url}/{name}{getattr(self.apis[name], 'BASE_PATH', '')}"
+
+    @property
+    def statuses(self) -> list[int | None]:
+        """What was answered to each request."""
+        return [request.status for request in self.requests]
+
+    def verdict(self) -> tuple[Reply, dict[str, str]]:
+        """What befalls the next request that is as it should be, and the headers that tell of the rate limit."""
+        told: dict[str, str] = {}
+        with self.lock:
+            if self.rate_limit:
+                now = time.monotonic()
+                accepted = self.rate_limit.take(now)
+                told = self.rate_limit.told(now)
+                if not accepted:
+                    if self.rate_limit.retry_after:
+                        told["Retry-After"] = f"{self.rate_limit.wait(now):.3f}"
+                    return FAILURES[0], told
+            if self.script:
+                return self.script.pop(0), told
+            failing = self.failures and self._random.random() < self.failures
+            return (self._random.choice(FAILURES) if failing else Reply()), told
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no news."""
 
 
+def apis() -> dict[str, ModuleType]:
+    """What each provider accepts, by its name."""
+    names = sorted(path.stem for path in (Path(__file__).parent / "provider_apis").glob("[a-z]*.py"))
+    return {name: importlib.import_module(f"provider_apis.{name}") for name in names}
+
+
 @contextmanager
-def provider_server() -> Iterator[ProviderServer]:
+def provider_server(**options: Any) -> Iterator[ProviderServer]:
     """A running server, stopped at the end."""
-    server = ProviderServer()
+    server = ProviderServer(**options)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
@@ -138,149 +211,88 @@ def provider_server() -> Iterator[ProviderServer]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: ProviderServer
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
         pass
 
     def do_GET(self) -> None:
-        self._answer(Reply(405, {"detail": "Method Not Allowed"}), {})
+        self._serve(None)
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
         try:
-            body = json.loads(raw)
+            self._serve(json.loads(raw))
         except ValueError:
-            body = None
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        with self.server.lock:
-            self.server.requests.append(Request(self.client_address[1], self.path, headers, body))
-        endpoints = {"/v1/embeddings": self._embeddings, "/v1/rerank": self._rerank}
-        try:
-            if self.path not in endpoints:
-                raise RefusalError(404, {"error": {"message": f"Invalid URL (POST {self.path})", "code": None}})
-            if not headers.get("content-type", "").startswith("application/json") or body is None:
-                raise RefusalError(400, {"error": {"message": "We could not parse the JSON body of your request."}})
-            right = endpoints[self.path](headers, body)
-        except RefusalError as refusal:
-            self._answer(Reply(refusal.status, refusal.body), {})
-            return
-        with self.server.lock:
-            reply = self.server.script.pop(0) if self.server.script else Reply()
-        self._answer(reply, right)
+            self._serve(None)
 
-    def _answer(self, reply: Reply, right: Any) -> None:
-        if reply.delay:
-            self.server.released.wait(reply.delay)
+    def _serve(self, body: Any) -> None:
+        url = urlsplit(self.path)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        path = self.path.split("?")[0]
+        request = Request(self.command, path, dict(parse_qsl(url.query)), headers, body, self.client_address[1])
+        with self.server.lock:
+            self.server.requests.append(request)
+            self.server.under_way += 1
+            self.server.most_under_way = max(self.server.most_under_way, self.server.under_way)
+        try:
+            self._answer(request)
+        finally:
+            with self.server.lock:
+                self.server.under_way -= 1
+
+    def _answer(self, request: Request) -> None:
+        api = self.server.apis.get(request.path.split("/")[1] if request.path.startswith("/") else "")
+        headers = {"Content-Type": "application/json", **getattr(api, "RESPONSE_HEADERS", {"x-request-id": REQUEST_ID})}
+        try:
+            right = self._handler(api, request)(request)
+        except RefusalError as refusal:
+            self._send(request, Reply(refusal.status, refusal.body, {**headers, **refusal.headers}))
+            return
+        reply, told = self.server.verdict()
+        self.server.released.wait(reply.delay or self.server.latency)
         body = right if reply.body is None else reply.body
-        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(raw))}
-        if self.path != "/v1/rerank":  # Jina AI names the request in the body of an error alone.
-            headers["x-request-id"] = REQUEST_ID
+        body = reply.edit(body) if reply.edit else body
+        self._send(request, Reply(reply.status, body, {**headers, **told, **reply.headers}, 0, reply.cut, reply.reset))
+
+    def _handler(self, api: ModuleType | None, request: Request) -> Handler:
+        routes: dict[str, Handler] = getattr(api, "ROUTES", {})
+        asked = f"{request.method} {request.path}"
+        found = next((handler for route, handler in routes.items() if fnmatchcase(asked, route)), None)
+        if found is None:
+            raise RefusalError(404, {"error": {"message": f"Invalid URL ({asked})"}, "detail": "Not Found"})
+        is_json = request.headers.get("content-type", "").startswith("application/json")
+        if request.method == "POST" and (not is_json or not isinstance(request.body, dict)):
+            said = "We could not parse the JSON body of your request."
+            raise RefusalError(400, {"error": {"message": said}, "detail": said})
+        return found
+
+    def _send(self, request: Request, reply: Reply) -> None:
+        if reply.reset:
+            self.close_connection = True
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            return
+        raw = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+        request.status = reply.status
         self.send_response(reply.status)
-        for name, value in {**headers, **reply.headers}.items():
+        for name, value in {"Content-Length": str(len(raw)), **reply.headers}.items():
             self.send_header(name, value)
         self.end_headers()
         if reply.cut is not None:
-            self.wfile.write(raw[: reply.cut])
-            self.wfile.flush()
             self.close_connection = True
-            return
-        self.wfile.write(raw)
-
-    def _embeddings(self, headers: dict[str, str], body: dict[str, Any]) -> Any:
-        def refuse(
-            status: int, message: str, code: str | None = None, kind: str = "invalid_request_error"
-        ) -> RefusalError:
-            return RefusalError(status, openai_error(status, message, code, kind).body)
-
-        if headers.get("authorization") != f"Bearer {KEY}":
-            raise refuse(401, "Incorrect API key provided: sk-wrong*****.", "invalid_api_key")
-        unknown = set(body) - {"model", "input", "dimensions", "encoding_format", "user"}
-        if unknown:
-            raise refuse(400, f"Unrecognized request argument supplied: {', '.join(sorted(unknown))}")
-        model = body.get("model")
-        if model not in OPENAI_DIMS:
-            raise refuse(404, f"The model `{model}` does not exist or you do not have access to it.", "model_not_found")
-        texts = [body["input"]] if isinstance(body.get("input"), str) else body.get("input")
-        if (
-            not isinstance(texts, list)
-            or not 0 < len(texts) <= 2048
-            or not all(isinstance(text, str) and text for text in texts)
-        ):
-            raise refuse(400, "'$.input' is invalid. Please check the API reference.")
-        # A tokenizer that merges nothing makes a token of every byte: the most that any byte-level BPE can make.
-        tokens = [len(text.encode()) for text in texts]
-        for position, count in enumerate(tokens):
-            if count > 8192:
-                raise refuse(400, f"Invalid 'input[{position}]': maximum input length is 8192 tokens.")
-        if sum(tokens) > 300_000:
-            message = f"Requested {sum(tokens)} tokens, max 300000 tokens per request"
-            raise refuse(400, message, "max_tokens_per_request", "max_tokens_per_request")
-        encoding = body.get("encoding_format", "float")
-        if encoding not in ("float", "base64"):
-            raise refuse(400, f"'{encoding}' is not one of ['float', 'base64'] - 'encoding_format'")
-        dim = OPENAI_DIMS[model]
-        if "dimensions" in body:
-            asked = body["dimensions"]
-            if model == "text-embedding-ada-002":
-                raise refuse(400, "This model does not support specifying dimensions.")
-            if not isinstance(asked, int) or not 1 <= asked <= dim:
-                raise refuse(400, f"Invalid value for 'dimensions' = {asked}. Must be less than or equal to {dim}.")
-            dim = asked
-        vectors = [vector_of(text, dim) for text in texts]
-        in_base64 = encoding == "base64" and self.server.encode_as_asked
-        return {
-            "object": "list",
-            "model": model,
-            "data": [
-                {
-                    "object": "embedding",
-                    "index": index,
-                    "embedding": base64.b64encode(vector.astype("<f4").tobytes()).decode()
-                    if in_base64
-                    else [float(number) for number in vector],
-                }
-                for index, vector in enumerate(vectors)
-            ],
-            "usage": {"prompt_tokens": sum(tokens), "total_tokens": sum(tokens)},
-        }
-
-    def _rerank(self, headers: dict[str, str], body: dict[str, Any]) -> Any:
-        if headers.get("authorization") != f"Bearer {KEY}":
-            raise RefusalError(401, jina_error(401, "Invalid API key", "AUTH_INVALID_API_KEY").body)
-        wrong = [
-            {"loc": ["body", name], "msg": f"Field {name} is wrong", "type": "value_error"}
-            for name, right in {
-                "model": isinstance(body.get("model"), str),
-                "query": isinstance(body.get("query"), str),
-                "documents": isinstance(body.get("documents"), list)
-                and len(body["documents"]) > 0
-                and all(isinstance(document, str) for document in body["documents"]),
-                "top_n": type(body.get("top_n", 1)) is int and body.get("top_n", 1) >= 1,
-                "return_documents": type(body.get("return_documents", True)) is bool,
-            }.items()
-            if not right
-        ]
-        unknown = set(body) - {"model", "query", "documents", "top_n", "return_documents"}
-        if wrong or unknown or headers.get("accept") != "application/json":
-            raise RefusalError(422, {"detail": wrong or [{"msg": f"unexpected {sorted(unknown)}"}]})
-        if body["model"] not in JINA_MODELS:
-            raise RefusalError(400, jina_error(400, f"Model '{body['model']}' not found", "INPUT_MODEL_NOT_FOUND").body)
-        documents = body["documents"]
-        scores = [relevance_of(body["query"], document) for document in documents]
-        best = sorted(range(len(documents)), key=lambda index: -scores[index])[: body.get("top_n", len(documents))]
-        results = [{"index": index, "relevance_score": scores[index]} for index in best]
-        if body.get("return_documents", True):
-            for result in results:
-                result["document"] = {"text": documents[int(result["index"])]}
-        return {"model": body["model"], "object": "list", "usage": {"total_tokens": 1}, "results": results}
+        self.wfile.write(raw[: reply.cut])
+        self.wfile.flush()
 
 
 def clear_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Takes away the keys, base URLs and proxies that the machine may have set."""
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "JINA_API_KEY", "JINAAI_API_KEY", "JINA_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
+    from milvine.hosted import PROVIDERS
+
+    for row in PROVIDERS.values():
+        for name in (*row.key_variables, *row.base_url_variables):
+            monkeypatch.delenv(name, raising=False)
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)

@@ -117,7 +117,7 @@ def test_bm25(tmp_path: Path) -> None:
 
 def test_jina_reranker(tmp_path: Path) -> None:
     with provider_server() as server:
-        printed = run(RERANK, tmp_path, JINA_BASE_URL=server.url).splitlines()
+        printed = run(RERANK, tmp_path, JINA_BASE_URL=server.url_of("jina")).splitlines()
     # The server scores by shared words over all words; the document about 1956 shares most.
     assert printed[0] == "Index: 1"
     assert float(printed[1].removeprefix("Score: ")) > 0

@@ -5,6 +5,8 @@ A message says what was wrong, the value, what is allowed and how to mend it. No
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "AuthenticationError",
     "CollectionExistsError",
@@ -90,6 +92,9 @@ class ProviderError(MilvineError):
         status: The HTTP status, or `None` when no response arrived.
         body: The response's body, shortened to 2,000 characters; empty when no response arrived.
         request_id: The provider's identifier of the request, if it gave one.
+        completed: Where a call took several requests, what the others brought, so that it need not be paid for twice:
+            for each text that is done, its position among those that were passed, and its vector; of a reranker, the
+            position of a document, and its score.
     """
 
     def __init__(
@@ -106,6 +111,7 @@ class ProviderError(MilvineError):
         self.status = status
         self.body = body
         self.request_id = request_id
+        self.completed: dict[int, Any] = {}
 
 
 class AuthenticationError(ProviderError):

@@ -78,6 +78,31 @@ class Truncation:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """What a hosted function has spent.
+
+    Attributes:
+        requests: Requests that were sent, failed ones included.
+        retries: Those of them that repeated one that had failed.
+        texts: Texts that were embedded, or documents that were scored.
+        tokens: Tokens that the provider says it counted; of one that says nothing, 0.
+    """
+
+    requests: int = 0
+    retries: int = 0
+    texts: int = 0
+    tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.requests + other.requests,
+            self.retries + other.retries,
+            self.texts + other.texts,
+            self.tokens + other.tokens,
+        )
+
+
+@dataclass(frozen=True)
 class RerankResult:
     """A document as a reranker placed it.
 

@@ -22,18 +22,21 @@ from milvine.errors import (
     ProviderRequestError,
     ProviderTimeoutError,
 )
-from milvine.hosted import JINA, OPENAI, HostedClient
+from milvine.hosted import HostedClient
+from milvine.hosted._failures import Answer
+from milvine.hosted.providers import JINA, OPENAI
+from provider_apis.openai import error as openai_error
 from provider_server import (
     KEY,
     REQUEST_ID,
     ProviderServer,
     Reply,
     clear_environment,
-    openai_error,
     provider_server,
     vector_of,
     wait_for,
 )
+from small_tasks import Post
 
 BODY = {"model": "tiny", "input": ["a text"]}
 
@@ -50,12 +53,17 @@ def server() -> Iterator[ProviderServer]:
 
 
 def client_of(server: ProviderServer, **options: Any) -> HostedClient:
-    return HostedClient(OPENAI, KEY, base_url=server.url, **{"backoff": 0.01, **options})
+    return HostedClient(OPENAI, KEY, base_url=server.url_of("openai"), **{"backoff": 0.01, **options})
+
+
+def post(client: HostedClient, body: dict[str, Any], path: str = "/embeddings") -> Answer:
+    ((_, answer),) = client.run(iter([Post(path, body)]))
+    return answer
 
 
 def refused(server: ProviderServer, kind: type[ProviderError], **options: Any) -> ProviderError:
     with client_of(server, **options) as client, pytest.raises(kind) as caught:
-        client.post("/embeddings", BODY)
+        post(client, BODY)
     assert type(caught.value) is kind
     assert caught.value.provider == "openai"
     return caught.value
@@ -64,7 +72,7 @@ def refused(server: ProviderServer, kind: type[ProviderError], **options: Any) -
 def unused_url() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
 # What arrives, and what comes back
@@ -72,9 +80,9 @@ def unused_url() -> str:
 
 def test_a_request_carries_the_key_and_json(server: ProviderServer) -> None:
     with client_of(server) as client:
-        answer = client.post("/embeddings", {**BODY, "input": ["Füße"]})
+        answer = post(client, {**BODY, "input": ["Füße"]})
     (request,) = server.requests
-    assert request.path == "/v1/embeddings"
+    assert request.path == "/openai/v1/embeddings"
     assert request.headers["authorization"] == f"Bearer {KEY}"
     assert request.headers["content-type"] == "application/json"
     assert request.headers["accept"] == "application/json"
@@ -86,7 +94,7 @@ def test_a_request_carries_the_key_and_json(server: ProviderServer) -> None:
 def test_requests_share_a_connection(server: ProviderServer) -> None:
     with client_of(server) as client:
         for _ in range(3):
-            client.post("/embeddings", BODY)
+            post(client, BODY)
     assert len({request.port for request in server.requests}) == 1
 
 
@@ -96,7 +104,7 @@ def test_threads_share_a_client(server: ProviderServer) -> None:
         texts = [f"text {number}" for number in range(8)]
         bodies = [{**BODY, "input": [text], "encoding_format": "float"} for text in texts]
         threads = [
-            threading.Thread(target=lambda body=body: answers.append((body, client.post("/embeddings", body).data)))
+            threading.Thread(target=lambda body=body: answers.append((body, post(client, body).data)))
             for body in bodies
         ]
         for thread in threads:
@@ -122,22 +130,39 @@ def test_threads_share_a_client(server: ProviderServer) -> None:
         openai_error(408, "Timed out."),
         Reply(cut=20),
         Reply(cut=0),
+        Reply(reset=True),
+        Reply(200, b'{"data": ['),
+        openai_error(409, "Being updated."),
+        openai_error(425, "Too early."),
     ],
-    ids=["429", "429-retry-after", "429-retry-after-ms", "500", "503-text", "408", "half-a-body", "no-body"],
+    ids=[
+        "429",
+        "429-retry-after",
+        "429-retry-after-ms",
+        "500",
+        "503-text",
+        "408",
+        "half-a-body",
+        "no-body",
+        "reset",
+        "half-json",
+        "409",
+        "425",
+    ],
 )
 def test_what_may_pass_is_sent_again(server: ProviderServer, trouble: Reply) -> None:
     server.script = [trouble, trouble]
     with client_of(server) as client:
-        assert client.post("/embeddings", BODY).data["object"] == "list"
+        assert post(client, BODY).data["object"] == "list"
     assert len(server.requests) == 3
     assert server.requests[0].body == server.requests[2].body
 
 
 def test_retry_after_is_waited_for(server: ProviderServer) -> None:
     server.script = [replace(openai_error(429, "Slow down."), headers={"Retry-After": "0.3"})]
-    with client_of(server, backoff=0.0) as client:
+    with client_of(server) as client:
         start = time.monotonic()
-        client.post("/embeddings", BODY)
+        post(client, BODY)
     assert time.monotonic() - start >= 0.3
 
 
@@ -157,7 +182,7 @@ def test_a_timeout(server: ProviderServer) -> None:
 def test_a_timeout_may_pass(server: ProviderServer) -> None:
     server.script = [Reply(delay=30.0)]
     with client_of(server, timeout=0.2) as client:
-        assert client.post("/embeddings", BODY).data["object"] == "list"
+        assert post(client, BODY).data["object"] == "list"
 
 
 def test_a_refused_connection() -> None:
@@ -166,7 +191,7 @@ def test_a_refused_connection() -> None:
         HostedClient(OPENAI, KEY, base_url=url, max_retries=1, backoff=0.01) as client,
         pytest.raises(ProviderConnectionError, match="Connection refused") as caught,
     ):
-        client.post("/embeddings", BODY)
+        post(client, BODY)
     assert url in str(caught.value)
     assert isinstance(caught.value, ConnectionError)
     assert caught.value.__cause__ is not None
@@ -178,7 +203,7 @@ def test_a_host_that_does_not_exist() -> None:
         HostedClient(OPENAI, KEY, base_url="http://api.invalid/v1", max_retries=0) as client,
         pytest.raises(ProviderConnectionError, match=r"api\.invalid"),
     ):
-        client.post("/embeddings", BODY)
+        post(client, BODY)
 
 
 def test_a_connection_that_breaks_mid_body_for_good(server: ProviderServer) -> None:
@@ -194,7 +219,7 @@ def test_the_key_is_in_no_log(server: ProviderServer, caplog: pytest.LogCaptureF
     caplog.set_level(logging.DEBUG)
     server.script = [openai_error(500, f"You sent {KEY}."), openai_error(400, f"You sent {KEY}.")]
     with client_of(server) as client, pytest.raises(ProviderRequestError):
-        client.post("/embeddings", BODY)
+        post(client, BODY)
     assert "HTTP Request: POST" in caplog.text
     assert KEY not in caplog.text
 
@@ -206,8 +231,8 @@ def test_where_the_key_and_the_base_url_come_from(monkeypatch: pytest.MonkeyPatc
     assert HostedClient(JINA)._key == "vendor"
     assert HostedClient(JINA, "argument")._key == "argument"
     assert HostedClient(JINA).base_url == "https://api.jina.ai/v1"
-    monkeypatch.setenv("JINA_BASE_URL", server.url + "/")
-    assert HostedClient(JINA).base_url == server.url
+    monkeypatch.setenv("JINA_BASE_URL", server.url_of("openai") + "/")
+    assert HostedClient(JINA).base_url == server.url_of("openai")
     assert HostedClient(JINA, base_url="http://localhost:1").base_url == "http://localhost:1"
 
 
@@ -254,12 +279,12 @@ def test_bad_settings_are_refused(options: dict[str, Any], kind: type[Exception]
 def test_ones_own_http_client_is_used_and_left_open(server: ProviderServer) -> None:
     with httpx.Client(headers={"X-Team": "search"}, timeout=5.0) as own:
         with client_of(server, http_client=own) as client:
-            client.post("/embeddings", BODY)
+            post(client, BODY)
         assert not own.is_closed
     assert server.requests[0].headers["x-team"] == "search"
     assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
     with pytest.raises(ProviderConnectionError, match="closed"):
-        client_of(server, http_client=own).post("/embeddings", BODY)
+        post(client_of(server, http_client=own), BODY)
 
 
 def test_ones_own_http_client_keeps_its_timeout(server: ProviderServer) -> None:
@@ -269,12 +294,12 @@ def test_ones_own_http_client_keeps_its_timeout(server: ProviderServer) -> None:
 
 
 def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, server: ProviderServer) -> None:
-    monkeypatch.setenv("HTTP_PROXY", server.url.removesuffix("/v1"))
+    monkeypatch.setenv("HTTP_PROXY", server.url)
     with (
         HostedClient(OPENAI, KEY, base_url="http://api.invalid/v1") as client,
         pytest.raises(ProviderRequestError),
     ):
-        client.post("/embeddings", BODY)
+        post(client, BODY)
     # A proxy gets the whole URL in the request line (RFC 9112, 3.2.2).
     assert server.requests[0].path == "http://api.invalid/v1/embeddings"
 
@@ -284,20 +309,20 @@ def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, serv
 
 def test_a_closed_client_says_so(server: ProviderServer) -> None:
     client = client_of(server)
-    client.post("/embeddings", BODY)
-    http = client._http
+    post(client, BODY)
+    http = client._own
     assert http is not None
     client.close()
     client.close()
     assert http.is_closed
     with pytest.raises(ProviderConnectionError, match="is closed"):
-        client.post("/embeddings", BODY)
+        post(client, BODY)
 
 
 def test_a_client_that_nobody_closed_closes_its_connections(server: ProviderServer) -> None:
     client = client_of(server)
-    client.post("/embeddings", BODY)
-    http = client._http
+    post(client, BODY)
+    http = client._own
     assert http is not None
     del client
     assert http.is_closed
@@ -316,7 +341,7 @@ def test_ctrl_c_ends_the_wait_for_a_retry(server: ProviderServer) -> None:
     try:
         thread.start()
         with client_of(server) as client, pytest.raises(KeyboardInterrupt):
-            client.post("/embeddings", BODY)
+            post(client, BODY)
     finally:
         thread.join()
         signal.signal(signal.SIGINT, handler)
@@ -327,13 +352,13 @@ def test_close_ends_the_wait_for_a_retry(server: ProviderServer) -> None:
     client = client_of(server)
     caught: list[BaseException] = []
 
-    def post() -> None:
+    def wait() -> None:
         try:
-            client.post("/embeddings", BODY)
+            post(client, BODY)
         except ProviderError as error:
             caught.append(error)
 
-    thread = threading.Thread(target=post)
+    thread = threading.Thread(target=wait)
     thread.start()
     wait_for(lambda: server.requests)
     time.sleep(0.1)  # for the answer to arrive and the wait to begin

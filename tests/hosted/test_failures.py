@@ -16,16 +16,19 @@ from milvine.errors import (
     ProviderUnavailableError,
     RateLimitError,
 )
-from milvine.hosted import JINA, OPENAI, HostedClient
+from milvine.hosted import HostedClient
+from milvine.hosted._failures import Answer
+from milvine.hosted.providers import JINA, OPENAI
+from provider_apis.openai import error as openai_error
 from provider_server import (
     KEY,
     REQUEST_ID,
     ProviderServer,
     Reply,
     clear_environment,
-    openai_error,
     provider_server,
 )
+from small_tasks import Post
 
 BODY = {"model": "tiny", "input": ["a text"]}
 
@@ -42,12 +45,17 @@ def server() -> Iterator[ProviderServer]:
 
 
 def client_of(server: ProviderServer, **options: Any) -> HostedClient:
-    return HostedClient(OPENAI, KEY, base_url=server.url, **{"backoff": 0.01, **options})
+    return HostedClient(OPENAI, KEY, base_url=server.url_of("openai"), **{"backoff": 0.01, **options})
+
+
+def post(client: HostedClient, body: dict[str, Any], path: str = "/embeddings") -> Answer:
+    ((_, answer),) = client.run(iter([Post(path, body)]))
+    return answer
 
 
 def refused(server: ProviderServer, kind: type[ProviderError], **options: Any) -> ProviderError:
     with client_of(server, **options) as client, pytest.raises(kind) as caught:
-        client.post("/embeddings", BODY)
+        post(client, BODY)
     assert type(caught.value) is kind
     assert caught.value.provider == "openai"
     return caught.value
@@ -58,7 +66,7 @@ def test_retry_after_may_be_a_date(server: ProviderServer) -> None:
     past = email.utils.format_datetime(datetime.now(timezone.utc) - timedelta(hours=1), usegmt=True)
     server.script = [replace(openai_error(429, "Slow down."), headers={"Retry-After": past})]
     with client_of(server) as client:
-        client.post("/embeddings", BODY)
+        post(client, BODY)
     server.script = [replace(openai_error(429, "Slow down."), headers={"Retry-After": past})]
     error = refused(server, RateLimitError, max_retries=0)
     assert isinstance(error, RateLimitError)
@@ -122,8 +130,11 @@ def test_500_for_good(server: ProviderServer) -> None:
 
 def test_a_wrong_key_fails_at_once(server: ProviderServer) -> None:
     wrong = "sk-wrong-key-0123456789"
-    with HostedClient(OPENAI, wrong, base_url=server.url) as client, pytest.raises(AuthenticationError) as caught:
-        client.post("/embeddings", BODY)
+    with (
+        HostedClient(OPENAI, wrong, base_url=server.url_of("openai")) as client,
+        pytest.raises(AuthenticationError) as caught,
+    ):
+        post(client, BODY)
     assert caught.value.status == 401
     assert caught.value.request_id == REQUEST_ID
     assert "Incorrect API key provided" in str(caught.value)
@@ -138,7 +149,7 @@ def test_403_fails_at_once_with_the_providers_reason(server: ProviderServer) -> 
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("status", [400, 402, 404, 409, 413, 422])
+@pytest.mark.parametrize("status", [400, 402, 404, 413, 422])
 def test_another_4xx_fails_at_once_with_the_providers_reason(server: ProviderServer, status: int) -> None:
     server.script = [openai_error(status, "This cannot be done")]
     error = refused(server, ProviderRequestError)
@@ -150,23 +161,22 @@ def test_another_4xx_fails_at_once_with_the_providers_reason(server: ProviderSer
 
 def test_a_wrong_path_names_the_base_url(server: ProviderServer) -> None:
     with (
-        HostedClient(OPENAI, KEY, base_url=server.url + "/v2") as client,
-        pytest.raises(ProviderRequestError, match=f"base_url \\({server.url}/v2\\)"),
+        HostedClient(OPENAI, KEY, base_url=server.url_of("openai") + "/v2") as client,
+        pytest.raises(ProviderRequestError, match=f"base_url \\({server.url_of('openai')}/v2\\)"),
     ):
-        client.post("/embeddings", BODY)
+        post(client, BODY)
 
 
 @pytest.mark.parametrize(
     ("reply", "told"),
     [
         (Reply(200, b"<html><body>Welcome to the\nproxy</body></html>", {"Content-Type": "text/html"}), "text/html"),
-        (Reply(200, b'{"data": [', {}), "no JSON object"),
         (Reply(200, b"", {}), "it gave no reason"),
-        (Reply(200, [1, 2], {}), "no JSON object"),
+        (Reply(200, b"7", {}), "no JSON object"),
         (Reply(302, b"", {"Location": "https://login.example/"}), "redirects to https://login.example/"),
         (Reply(200, b"no gzip", {"Content-Encoding": "gzip"}), "cannot be decoded"),
     ],
-    ids=["html", "half-json", "empty", "list", "redirect", "bad-gzip"],
+    ids=["html", "empty", "number", "redirect", "bad-gzip"],
 )
 def test_an_answer_that_is_no_json_object_is_not_asked_for_again(
     server: ProviderServer, reply: Reply, told: str
@@ -180,8 +190,11 @@ def test_an_answer_that_is_no_json_object_is_not_asked_for_again(
 
 def test_a_list_of_validation_errors_becomes_one_sentence(server: ProviderServer) -> None:
     server.script = [Reply(422, {"detail": [{"loc": ["body"], "msg": "top_n is wrong"}, {"msg": "query is missing"}]})]
-    with HostedClient(JINA, KEY, base_url=server.url) as client, pytest.raises(ProviderRequestError) as caught:
-        client.post("/rerank", {"model": "jina-reranker-m0", "query": "q", "documents": ["d"]})
+    with (
+        HostedClient(JINA, KEY, base_url=server.url_of("jina")) as client,
+        pytest.raises(ProviderRequestError) as caught,
+    ):
+        post(client, path="/rerank", body={"model": "jina-reranker-m0", "query": "q", "documents": ["d"]})
     assert "top_n is wrong; query is missing." in str(caught.value)
 
 
@@ -190,7 +203,7 @@ def test_the_key_is_in_no_error_though_the_server_echoes_it(server: ProviderServ
     echo = f"You sent {KEY}, and again {KEY}. "
     server.script = [Reply(status, (echo * 60).encode(), {"x-request-id": KEY, "Location": f"/?key={KEY}"})]
     with client_of(server, max_retries=0) as client, pytest.raises(ProviderError) as caught:
-        client.post("/embeddings", BODY)
+        post(client, BODY)
     error = caught.value
     assert KEY not in f"{error} {error!r} {error.body} {error.request_id} {client!r}"
     assert error.body.startswith("You sent [API key], and again [API key]. You sent")

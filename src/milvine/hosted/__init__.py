@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from milvine.hosted.client import HostedClient
-from milvine.hosted.providers import JINA, OPENAI, PROVIDERS, Provider
+from milvine.hosted.options import HostedOptions
+from milvine.hosted.providers import PROVIDERS
+from milvine.hosted.spec import Provider
 
-__all__ = ["JINA", "OPENAI", "PROVIDERS", "HostedClient", "Provider"]
+__all__ = ["PROVIDERS", "HostedClient", "HostedOptions", "Provider"]

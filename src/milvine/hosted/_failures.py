@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from milvine.errors import (
@@ -19,13 +16,18 @@ from milvine.errors import (
     ProviderUnavailableError,
     RateLimitError,
 )
-from milvine.hosted.providers import Provider
+from milvine.hosted._headers import Quota, read_quotas, read_retry_after
+from milvine.hosted.spec import Provider
 
 if TYPE_CHECKING:
     import httpx
 
+__all__ = ["Answer", "Failure", "dig", "read_response"]
+
 _BODY_SHOWN: Final = 2_000
 _SAID_SHOWN: Final = 500
+_TRY_AGAIN: Final = frozenset({408, 409, 425, 429})
+"""Statuses below 500 after which the same request may succeed."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +35,20 @@ class Answer:
     """A provider's answer to a request that succeeded.
 
     Attributes:
-        data: The body, a JSON object.
+        data: The body: a JSON object or array.
         provider: The provider's name.
         status: The HTTP status.
         body: The body as text, shortened to 2,000 characters.
         request_id: The provider's identifier of the request, if it gave one.
+        quotas: What it told of its rate limits.
     """
 
-    data: dict[str, Any]
+    data: Any
     provider: str
     status: int
     body: str = field(repr=False)
     request_id: str | None
+    quotas: tuple[Quota, ...] = ()
 
     def malformed(self, why: str) -> ProviderResponseError:
         """The error to raise when the body is JSON, but not of the documented form."""
@@ -65,18 +69,22 @@ class Failure:
     Attributes:
         error: The error to raise, unless the request is sent again.
         passes: Whether the same request may succeed later.
+        too_long: Whether the provider refused it because it holds too many tokens or texts.
         retry_after: Seconds that the provider asked to wait, if it said so.
+        quotas: What it told of its rate limits.
         cause: The exception that stands behind the error, if one does.
     """
 
     error: ProviderError
     passes: bool = False
+    too_long: bool = False
     retry_after: float | None = None
+    quotas: tuple[Quota, ...] = ()
     cause: Exception | None = None
 
 
 def read_response(
-    provider: Provider, response: httpx.Response, *, base_url: str, tried: str, redact: Callable[[str], str]
+    provider: Provider, response: httpx.Response, *, base_url: str, model: str, tried: str, redact: Callable[[str], str]
 ) -> Answer | Failure:
     """The answer in a response, or the failure that it tells of.
 
@@ -84,73 +92,83 @@ def read_response(
         provider: The provider's row.
         response: The response, wholly read.
         base_url: Where the request went, for the message, without the key.
+        model: The model that was asked, for the message.
         tried: How often the request was sent, for the message.
         redact: Takes the API key out of a text; a server may echo it.
     """
-    status, name = response.status_code, provider.name
+    status, headers = response.status_code, response.headers
     try:
         data = json.loads(response.content)
     except (ValueError, RecursionError):
         data = None
-    body = redact(response.text)[:_BODY_SHOWN]
-    request_id = _request_id(provider, response.headers, data)
+    request_id = _request_id(provider, headers, data)
     request_id = None if request_id is None else redact(request_id)
-    if response.is_success and isinstance(data, dict):
-        return Answer(data, name, status, body, request_id)
+    quotas = read_quotas(provider.limits, headers)
+    if response.is_success and isinstance(data, (dict, list)):
+        # Only the beginning is ever shown, and an answer may have megabytes.
+        body = redact(response.content[: 8 * _BODY_SHOWN].decode("utf-8", "replace"))[:_BODY_SHOWN]
+        return Answer(data, provider.name, status, body, request_id, quotas)
 
+    retry_after = read_retry_after(headers)
+    if retry_after is None and provider.retry_in and (found := provider.retry_in.search(response.text)):
+        retry_after = float(found[1])
     said = redact(_said(provider, data, response.text))
-    retry_after = _retry_after(response.headers)
-    wait = "" if retry_after is None else f" It asks to wait {retry_after:g} seconds (Retry-After)."
+    told = f"{said} {' '.join(_codes(provider, data))}"
+    is_json = headers.get("content-type", "").startswith("application/json")
+    cut_off = response.is_success and is_json and response.content.lstrip()[:1] in (b"{", b"[") and data is None
+    too_long = status >= 400 and bool(provider.too_long and provider.too_long.search(told))
+    passes = cut_off or status in _TRY_AGAIN or (status >= 500 and status != 501)
+    spent = status == 429 and not provider.spent_codes.isdisjoint(_codes(provider, data))
     kind: type[ProviderError]
-    passes = False
     if status < 400:
-        kind = ProviderResponseError
-        what = f"redirects to {redact(response.headers.get('location', 'nowhere'))}"
-        if response.is_success:
-            what = f"answered with no JSON object ({redact(response.headers.get('content-type', 'no content type'))})"
-        message = (
-            f"{name} {what}, HTTP {status}: {said} Check base_url ({base_url});"
-            " a proxy may have answered in the provider's place."
-        )
-    elif status == 401:
+        kind, what = ProviderResponseError, _not_json(response, redact, cut_off)
+        message = f"{provider.name} {what}, HTTP {status}{tried}: {said}"
+        advice = f"Check base_url ({base_url}); a proxy may have answered in the provider's place."
+    elif too_long:
+        kind = ProviderRequestError
+        message, advice = f"{provider.name} refused the request as too long (HTTP {status}): {said}", ""
+    elif status == 401 or (status == 400 and provider.wrong_key and provider.wrong_key.search(told)):
         kind = AuthenticationError
-        message = (
-            f"{name} refused the API key (HTTP 401): {said} Pass another as api_key or set"
-            f" {provider.key_variables[0]}; keys are at {provider.key_page}"
-        )
+        message = f"{provider.name} refused the API key (HTTP {status}): {said}"
+        variables = " or ".join(provider.key_variables[:1])
+        advice = f"Pass another as api_key{variables and f' or set {variables}'}; keys are at {provider.key_page}"
     elif status == 403:
         kind = AuthenticationError
-        message = (
-            f"{name} denied this API key access (HTTP 403): {said}"
-            " Check the key's rights and balance, and the model's name."
-        )
-    elif status == 429 and not provider.spent_codes.isdisjoint(_codes(provider, data)):
-        kind = RateLimitError
-        message = f"{name} has no quota left for this API key, so trying again cannot help (HTTP 429): {said}"
+        message = f"{provider.name} denied this API key access (HTTP 403): {said}"
+        advice = "Check the key's rights and balance, and the model's name."
+    elif spent:
+        kind, advice = RateLimitError, ""
+        message = f"{provider.name} has no quota left for this API key, so trying again cannot help (HTTP 429): {said}"
     elif status == 429:
-        kind, passes = RateLimitError, True
-        message = (
-            f"{name}'s rate limit held (HTTP 429){tried}: {said}{wait} Try again later, with less at a time,"
-            " or raise max_retries."
-        )
+        kind = RateLimitError
+        message = f"{provider.name}'s rate limit held (HTTP 429){tried}: {said}{_wait(retry_after)}"
+        advice = "Try again later, with less at a time, or raise max_retries."
     elif status == 408:
-        kind, passes = ProviderTimeoutError, True
-        message = f"{name} did not receive the request in time (HTTP 408){tried}: {said}{wait}"
+        kind, advice = ProviderTimeoutError, ""
+        message = f"{provider.name} did not receive the request in time (HTTP 408){tried}: {said}{_wait(retry_after)}"
     elif status >= 500:
-        kind, passes = ProviderUnavailableError, True
-        message = f"{name} failed (HTTP {status}){tried}: {said}{wait} Try again later."
+        kind = ProviderUnavailableError
+        message = f"{provider.name} failed (HTTP {status}){tried}: {said}{_wait(retry_after)}"
+        advice = "Try again later." if passes else ""
     else:
         kind = ProviderRequestError
-        message = f"{name} refused the request (HTTP {status}): {said}"
-        if status in (404, 405):
-            message += f" Check base_url ({base_url}) and the model's name."
-    error = kind(message, provider=name, status=status, body=body, request_id=request_id)
+        message = f"{provider.name} refused the request (HTTP {status}){tried if passes else ''}: {said}"
+        advice = f"Check base_url ({base_url}) and the model's name." if status in (404, 405) else ""
+    advice = provider.advice.get(status, advice).replace("{model}", model)
+    error = kind(
+        f"{message} {advice}".rstrip(),
+        provider=provider.name,
+        status=status,
+        body=redact(response.text)[:_BODY_SHOWN],
+        request_id=request_id,
+    )
     if isinstance(error, RateLimitError):
         error.retry_after = retry_after
-    return Failure(error, passes, retry_after)
+    return Failure(error, passes and not (spent or too_long), too_long, retry_after, quotas)
 
 
-def _dig(data: Any, path: tuple[str, ...]) -> Any:
+def dig(data: Any, path: tuple[str, ...]) -> Any:
+    """What stands at a path of keys in a JSON object; `None` where there is no such place."""
     for step in path:
         if not isinstance(data, dict):
             return None
@@ -158,11 +176,22 @@ def _dig(data: Any, path: tuple[str, ...]) -> Any:
     return data
 
 
+def _not_json(response: httpx.Response, redact: Callable[[str], str], cut_off: bool) -> str:
+    if not response.is_success:
+        return f"redirects to {redact(response.headers.get('location', 'nowhere'))}"
+    kind = redact(response.headers.get("content-type", "no content type"))
+    return f"answered with {'JSON that breaks off' if cut_off else 'no JSON object'} ({kind})"
+
+
+def _wait(retry_after: float | None) -> str:
+    return "" if retry_after is None else f" It asks to wait {retry_after:g} seconds (Retry-After)."
+
+
 def _said(provider: Provider, data: Any, text: str) -> str:
     """What the provider says of the failure, as one sentence on one line."""
     said = text
     for path in provider.error_messages:
-        found = _dig(data, path)
+        found = dig(data, path)
         if isinstance(found, list):
             # Validation errors come as a list of objects with a "msg" each.
             found = "; ".join(str(item["msg"]) for item in found if isinstance(item, dict) and "msg" in item)
@@ -178,31 +207,10 @@ def _said(provider: Provider, data: Any, text: str) -> str:
 
 
 def _codes(provider: Provider, data: Any) -> set[str]:
-    found = (_dig(data, path) for path in provider.error_codes)
+    found = (dig(data, path) for path in provider.error_codes)
     return {code for code in found if isinstance(code, str)}
 
 
 def _request_id(provider: Provider, headers: Mapping[str, str], data: Any) -> str | None:
-    found = headers.get(provider.request_id_header) or _dig(data, (provider.request_id_field,))
+    found = headers.get(provider.request_id_header) or dig(data, (provider.request_id_field,))
     return found if isinstance(found, str) else None
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait: `retry-after-ms`, which OpenAI's client reads too, or `Retry-After` in seconds or as a date.
-
-    RFC 9110, 10.2.3. What cannot be read counts as not given; a number too large for a float is an endless wait.
-    """
-    for header, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers.get(header, "")) * unit
-        except ValueError:
-            continue
-        if not math.isnan(seconds):
-            return max(0.0, seconds)
-    try:
-        until = parsedate_to_datetime(headers.get("retry-after", ""))
-    except (TypeError, ValueError):
-        return None
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=timezone.utc)
-    return max(0.0, (until - datetime.now(timezone.utc)).total_seconds())

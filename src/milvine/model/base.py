@@ -121,15 +121,22 @@ class BaseRerankFunction(ABC):
             InputTypeError: `query` is no string, `documents` is no list of strings, or `top_k` no integer.
             InputError: `top_k` is less than 1.
         """
+        listed, top_k = self._checked(query, documents, top_k)
+        return self._best(self._rerank(query, listed, top_k), top_k) if listed else []
+
+    @staticmethod
+    def _checked(query: str, documents: Sequence[str], top_k: int) -> tuple[list[str], int]:
+        """The documents as a list, and how many of them are wanted."""
         if isinstance(top_k, bool) or not isinstance(top_k, int):
             raise InputTypeError(f"top_k must be an integer, not {type(top_k).__name__} ({top_k!r})")
         if top_k < 1:
             raise InputError(f"top_k must be at least 1, not {top_k}")
         listed = as_texts(documents, "documents")
-        if not listed:
-            as_text(query, "query")
-            return []
-        results = self._rerank(as_text(query, "query"), listed, min(top_k, len(listed)))
+        as_text(query, "query")
+        return listed, min(top_k, len(listed))
+
+    @staticmethod
+    def _best(results: list[RerankResult], top_k: int) -> list[RerankResult]:
         return sorted(results, key=lambda result: (-result.score, result.index))[:top_k]
 
     def identity(self) -> dict[str, Any]:

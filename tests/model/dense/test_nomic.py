@@ -66,8 +66,7 @@ def test_an_identity_makes_the_function_again(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"task_type": "search"}, "task_type must be one of search_document, search_query, classification, clustering"),
-        ({"inference_mode": "remote"}, 'does not call Nomic Atlas; use inference_mode="local"'),
-        ({"inference_mode": "dynamic"}, "inference_mode='dynamic' is not here"),
+        ({"inference_mode": "dynamic"}, 'inference_mode must be "local" or "remote", not \'dynamic\''),
         ({"long_text_mode": "mean"}, "long_text_mode must be \"truncate\", not 'mean'"),
         ({"dimensions": 0}, "dimensions must be from 1 to 24, not 0"),
         ({"dimensions": 25}, "dimensions must be from 1 to 24, not 25"),

@@ -19,7 +19,8 @@ from milvine.errors import (
 )
 from milvine.model.base import BaseEmbeddingFunction
 from milvine.model.dense.openai import OpenAIEmbeddingFunction
-from provider_server import KEY, ProviderServer, Reply, clear_environment, openai_error, provider_server, vector_of
+from provider_apis.openai import error as openai_error
+from provider_server import KEY, ProviderServer, Reply, clear_environment, provider_server, vector_of
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,7 @@ def server() -> Iterator[ProviderServer]:
 def function_of(
     server: ProviderServer, model: str = "text-embedding-3-small", **options: Any
 ) -> OpenAIEmbeddingFunction:
-    return OpenAIEmbeddingFunction(model, KEY, server.url, **options)
+    return OpenAIEmbeddingFunction(model, KEY, server.url_of("openai"), **options)
 
 
 def inputs(server: ProviderServer) -> list[list[str]]:
@@ -64,7 +65,7 @@ def test_vectors_are_the_servers_in_the_order_of_the_texts(server: ProviderServe
 def test_the_official_client_gets_the_same_vectors_from_the_server(server: ProviderServer) -> None:
     texts = ["one", "two", "three"]
     ours = function_of(server, "text-embedding-3-large", dimensions=256)(texts)
-    with openai.OpenAI(api_key=KEY, base_url=server.url, max_retries=0) as official:
+    with openai.OpenAI(api_key=KEY, base_url=server.url_of("openai"), max_retries=0) as official:
         for options in ({}, {"encoding_format": "float"}, {"encoding_format": "base64"}):
             response = official.embeddings.create(
                 model="text-embedding-3-large", input=texts, dimensions=256, **options
@@ -81,12 +82,12 @@ def test_the_official_client_gets_the_same_vectors_from_the_server(server: Provi
 
 
 def test_the_official_client_understands_the_servers_errors(server: ProviderServer) -> None:
-    with openai.OpenAI(api_key="sk-wrong", base_url=server.url, max_retries=0) as official:
+    with openai.OpenAI(api_key="sk-wrong", base_url=server.url_of("openai"), max_retries=0) as official:
         with pytest.raises(openai.AuthenticationError) as refused:
             official.embeddings.create(model="tiny", input="a")
         assert refused.value.code == "invalid_api_key"
         assert refused.value.request_id
-    with openai.OpenAI(api_key=KEY, base_url=server.url, max_retries=0) as official:
+    with openai.OpenAI(api_key=KEY, base_url=server.url_of("openai"), max_retries=0) as official:
         with pytest.raises(openai.NotFoundError):
             official.embeddings.create(model="none", input="a")
         with pytest.raises(openai.BadRequestError):
@@ -128,7 +129,7 @@ def test_duplicates_are_sent_once(server: ProviderServer) -> None:
 
 def test_requests_keep_to_2048_texts(server: ProviderServer) -> None:
     texts = [f"text {number}" for number in range(2 * 2048 + 1)]
-    vectors = function_of(server, "tiny")(texts)
+    vectors = function_of(server, "tiny", concurrency=1)(texts)
     assert [len(batch) for batch in inputs(server)] == [2048, 2048, 1]
     np.testing.assert_array_equal(np.stack(vectors), np.stack([vector_of(text, 7) for text in texts]))
 
@@ -136,7 +137,7 @@ def test_requests_keep_to_2048_texts(server: ProviderServer) -> None:
 def test_requests_keep_to_300000_tokens_of_the_greediest_tokenizer(server: ProviderServer) -> None:
     # 75 texts of 4,000 bytes are 300,000; the server counts a token for each byte.
     texts = [f"{number:04d}" + "é" * 1998 for number in range(100)]
-    vectors = function_of(server, "tiny")(texts)
+    vectors = function_of(server, "tiny", concurrency=1)(texts)
     assert [len(batch) for batch in inputs(server)] == [75, 25]
     np.testing.assert_array_equal(np.stack(vectors), np.stack([vector_of(text, 7) for text in texts]))
 
@@ -226,13 +227,13 @@ def test_what_is_no_list_of_strings_is_refused(server: ProviderServer, texts: An
         ({"data": "x"}, "no list of objects named 'data'"),
         ({"data": ["x", "y"]}, "no list of objects named 'data'"),
         ({"data": [{"index": 0, "embedding": [1.0]}]}, "1 vectors for 2 texts"),
-        ({"data": [{"index": 0, "embedding": [1.0]}] * 3}, "3 vectors for 2 texts"),
+        ({"data": [{"index": index, "embedding": [1.0]} for index in range(3)]}, "3 vectors for 2 texts"),
         ({"data": [{"index": 0, "embedding": [1.0]}] * 2}, "two results have the index 0"),
         ({"data": [{"index": index, "embedding": [1.0]} for index in (1, 2)]}, "no index from 0 to 1"),
         ({"data": [{"index": index, "embedding": [1.0]} for index in (-1, 0)]}, "no index from 0 to 1"),
         ({"data": [{"index": index, "embedding": [1.0]} for index in (True, 0)]}, "no index from 0 to 1"),
         ({"data": [{"embedding": [1.0]}] * 2}, "no index from 0 to 1"),
-        ({"data": [{"index": index} for index in (0, 1)]}, "not a list of numbers"),
+        ({"data": [{"index": index} for index in (0, 1)]}, "result 0 has no embedding"),
         ({"data": [{"index": index, "embedding": ["1.0"]} for index in (0, 1)]}, "not a list of numbers"),
         ({"data": [{"index": index, "embedding": [[1.0]]} for index in (0, 1)]}, "not a list of numbers"),
         ({"data": [{"index": index, "embedding": [[1.0], 2.0]} for index in (0, 1)]}, "not a list of numbers"),
@@ -285,13 +286,19 @@ def test_the_environment_gives_key_and_base_url(monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(AuthenticationError, match="OPENAI_API_KEY"):
         OpenAIEmbeddingFunction()
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url_of("openai"))
     assert OpenAIEmbeddingFunction("tiny")(["a"])[0].shape == (7,)
 
 
 def test_an_unknown_argument_is_named_with_those_allowed() -> None:
     with pytest.raises(InputTypeError, match=r"organization.*base_url, timeout, max_retries, http_client"):
         OpenAIEmbeddingFunction(api_key=KEY, organization="org")
+
+
+@pytest.mark.parametrize("name", ["roles", "fields", "output", "prefixes", "whole", "provider"])
+def test_what_the_base_takes_is_no_argument(name: str) -> None:
+    with pytest.raises(InputTypeError, match=f"has no argument {name}"):
+        OpenAIEmbeddingFunction(api_key=KEY, **{name: {}})
 
 
 @pytest.mark.parametrize(("name", "kind"), [("", InputError), (None, InputTypeError)])
@@ -316,8 +323,28 @@ def test_identity_and_repr_hold_no_key(server: ProviderServer) -> None:
 
 def test_a_function_is_rebuilt_from_its_identity(server: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url_of("openai"))
     made = OpenAIEmbeddingFunction("text-embedding-3-small", dimensions=64)
     rebuilt = OpenAIEmbeddingFunction.from_identity(json.loads(json.dumps(made.identity())))
     assert rebuilt.identity() == made.identity()
     assert np.array_equal(rebuilt.encode_queries(["a"])[0], made.encode_queries(["a"])[0])
+
+
+def test_queries_and_documents_are_sent_alike(server: ProviderServer) -> None:
+    function = function_of(server)
+    function.encode_queries(["a"])
+    function.encode_documents(["a"])
+    assert server.requests[0].body == server.requests[1].body
+
+
+@pytest.mark.parametrize(("encoding", "sent"), [("base64", "base64"), ("float", "float"), (None, None)])
+def test_the_encoding_can_be_chosen_and_changes_no_vector(
+    server: ProviderServer, encoding: str | None, sent: str | None
+) -> None:
+    function = function_of(server, encoding_format=encoding)
+    np.testing.assert_array_equal(function(["a"])[0], vector_of("a"))
+    assert server.requests[0].body.get("encoding_format") == sent
+    assert ("encoding_format" in server.requests[0].body) is (sent is not None)
+    assert function.identity() == function_of(server).identity()
+    with pytest.raises(InputError, match="'base64', 'float' or None"):
+        function_of(server, encoding_format="int8")

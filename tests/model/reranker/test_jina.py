@@ -20,7 +20,8 @@ from milvine.errors import (
 from milvine.model.base import BaseRerankFunction
 from milvine.model.reranker.jina import JinaRerankFunction
 from milvine.types import RerankResult
-from provider_server import KEY, REQUEST_ID, ProviderServer, Reply, clear_environment, jina_error, provider_server
+from provider_apis.jina import error as jina_error
+from provider_server import KEY, REQUEST_ID, ProviderServer, Reply, clear_environment, provider_server
 
 MODEL = "jina-reranker-v2-base-multilingual"
 QUERY = "red green blue"
@@ -40,7 +41,7 @@ def server() -> Iterator[ProviderServer]:
 
 
 def reranker_of(server: ProviderServer, **options: Any) -> JinaRerankFunction:
-    return JinaRerankFunction(MODEL, KEY, base_url=server.url, **options)
+    return JinaRerankFunction(MODEL, KEY, base_url=server.url_of("jina"), **options)
 
 
 def test_the_best_come_first_with_their_places_and_scores(server: ProviderServer) -> None:
@@ -57,7 +58,7 @@ def test_the_best_come_first_with_their_places_and_scores(server: ProviderServer
 def test_the_request_is_the_documented_one_and_asks_for_no_documents_back(server: ProviderServer) -> None:
     reranker_of(server)(QUERY, DOCUMENTS, top_k=3)
     (request,) = server.requests
-    assert request.path == "/v1/rerank"
+    assert request.path == "/jina/v1/rerank"
     assert request.headers["authorization"] == f"Bearer {KEY}"
     assert request.body == {
         "model": MODEL,
@@ -77,7 +78,7 @@ def test_the_guides_example_runs(
     server: ProviderServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # https://milvus.io/docs/rerankers-jina.md; the variable alone leads it to the local server.
-    monkeypatch.setenv("JINA_BASE_URL", server.url)
+    monkeypatch.setenv("JINA_BASE_URL", server.url_of("jina"))
     query = "What event in 1956 marked the official birth of artificial intelligence as a discipline?"
     documents = [
         "In 1950, Alan Turing published a paper on artificial intelligence",
@@ -148,7 +149,7 @@ def test_bad_input_is_refused_before_anything_is_sent(
 
 def test_a_wrong_key(server: ProviderServer) -> None:
     with pytest.raises(AuthenticationError, match=r"Invalid API key\..*JINA_API_KEY") as caught:
-        JinaRerankFunction(MODEL, "wrong", base_url=server.url)(QUERY, DOCUMENTS)
+        JinaRerankFunction(MODEL, "wrong", base_url=server.url_of("jina"))(QUERY, DOCUMENTS)
     assert caught.value.status == 401
     assert caught.value.request_id == REQUEST_ID
     assert caught.value.provider == "jina"
@@ -188,7 +189,7 @@ def test_a_timeout(server: ProviderServer) -> None:
 
 def test_an_unknown_model(server: ProviderServer) -> None:
     with pytest.raises(ProviderRequestError, match="Model 'nope' not found"):
-        JinaRerankFunction("nope", KEY, base_url=server.url)(QUERY, DOCUMENTS)
+        JinaRerankFunction("nope", KEY, base_url=server.url_of("jina"))(QUERY, DOCUMENTS)
 
 
 @pytest.mark.parametrize(
@@ -231,3 +232,22 @@ def test_identity_and_repr_hold_no_key() -> None:
     function = JinaRerankFunction(MODEL, KEY)
     assert function.identity() == {"function": "JinaRerankFunction", "provider": "jina", "model": MODEL}
     assert KEY not in repr(function)
+
+
+# Too much for one request
+
+
+def test_what_is_too_long_is_sent_in_halves(server: ProviderServer) -> None:
+    documents = ["red " * 3000, "green blue " * 1500, "black " * 3000, "blue"]
+    results = reranker_of(server)(QUERY, documents, 2)
+    assert [result.index for result in results] == [1, 0]
+    assert server.statuses[0] == 400
+    assert set(server.statuses[1:]) == {200}
+
+
+def test_a_listwise_reranker_is_not_split(server: ProviderServer) -> None:
+    rerank = JinaRerankFunction("jina-reranker-v3", KEY, base_url=server.url_of("jina"))
+    assert len(rerank(QUERY, DOCUMENTS)) == 5
+    with pytest.raises(ProviderRequestError, match="scores of several requests cannot be compared"):
+        rerank(QUERY, ["red " * 5000, "blue " * 5000])
+    assert len(server.requests) == 2

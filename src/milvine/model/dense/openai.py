@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from milvine.errors import InputError, InputTypeError
-from milvine.hosted.function import HostedFunction
-from milvine.hosted.providers import OPENAI, EmbeddingEndpoint
-from milvine.model.base import BaseEmbeddingFunction
-from milvine.types import DenseVectors
+from milvine.errors import InputError
+from milvine.hosted.function import HostedEmbeddingFunction
+from milvine.hosted.options import check_options
+from milvine.hosted.providers.openai import OPENAI, encodings
+from milvine.hosted.spec import Provider
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from milvine.hosted.options import RequestOptions
 
 __all__ = ["OpenAIEmbeddingFunction"]
 
 
-class OpenAIEmbeddingFunction(HostedFunction, BaseEmbeddingFunction[DenseVectors]):
+class OpenAIEmbeddingFunction(HostedEmbeddingFunction):
     """Dense vectors from OpenAI's API: a list of float32 arrays of shape `(dim,)`, rows of one contiguous block.
 
     Queries and documents are encoded alike: the API knows no difference. Lists of any length are split to the API's
     limits, duplicates are sent once, an empty list is answered without a request. A blank text is sent as it is; an
     empty one is an `InputError`, because the API refuses it.
 
+    With `base_url` it serves whatever speaks the same API: vLLM, llama.cpp, LM Studio, LocalAI, a gateway, another
+    vendor. Such a server needs no key, may have models of any name, whose dimension is learnt from the first answer,
+    and may answer with lists of numbers where base64 was asked for. If it takes fewer than 2,048 texts a request, say
+    so with `batch_size`; if it refuses `encoding_format`, use `encoding_format=None`.
+
     Args:
         model_name: The model, as the API names it.
-        api_key: The key; without it `OPENAI_API_KEY` is read.
-        base_url: Where the API lives; without it `OPENAI_BASE_URL`, or OpenAI itself.
+        api_key: The key; without it `OPENAI_API_KEY` is read, also where `base_url` is given.
+        base_url: Where the API lives, version included; without it `OPENAI_BASE_URL`, or OpenAI itself.
         dimensions: How many dimensions to ask for; only `text-embedding-3` and later models can shorten their vectors.
-        **kwargs: `timeout` in seconds (60), `max_retries` (3), `http_client` (an `httpx.Client`).
+        encoding_format: How vectors travel: `"base64"`, a quarter of the bytes; `"float"`; or `None`: the field is not
+            sent. The vectors are the same.
+        **options: See `milvine.hosted.options.HostedOptions`.
 
     Raises:
         AuthenticationError: There is no API key, or what was found cannot be one.
@@ -39,66 +53,32 @@ class OpenAIEmbeddingFunction(HostedFunction, BaseEmbeddingFunction[DenseVectors
         api_key: str | None = None,
         base_url: str | None = None,
         dimensions: int | None = None,
-        **kwargs: Any,
+        *,
+        encoding_format: str | None = "base64",
+        **options: Unpack[RequestOptions],
     ) -> None:
-        super().__init__(OPENAI, model_name, api_key, {"base_url": base_url, **kwargs})
-        self._endpoint = cast(EmbeddingEndpoint, OPENAI.embeddings)
-        self.dimensions = self._check_dimensions(dimensions)
-        model = self._endpoint.models.get(model_name)
-        self._dim = self.dimensions if self.dimensions is not None or model is None else model.dim
-
-    @property
-    def dim(self) -> int:
-        """The number of dimensions of a vector; for a model that is not in the table, one request finds it out."""
-        if self._dim is None:
-            self._dim = len(self._encode_documents(["a"])[0])
-        return self._dim
-
-    def identity(self) -> dict[str, Any]:
-        """What must be equal for two functions' vectors to be comparable, as JSON; it never holds the key."""
-        asked = {"provider": OPENAI.name, "model": self.model_name, "dimensions": self.dimensions}
-        return {**super().identity(), **asked}
+        check_options(options, type(self).__name__)
+        if encoding_format not in ("base64", "float", None):
+            raise InputError(f"encoding_format must be 'base64', 'float' or None, not {encoding_format!r}")
+        provider = _provider(model_name, base_url, encoding_format)
+        super().__init__(provider, model_name, api_key, dimensions=dimensions, base_url=base_url, **options)
 
     @classmethod
-    def from_identity(cls, identity: dict[str, Any]) -> OpenAIEmbeddingFunction:
-        """The function that has this identity; the key, and the base URL, come from the environment.
+    def from_identity(cls, identity: dict[str, Any]) -> Self:
+        """The function that has this identity; the key comes from the environment, and of OpenAI's models the URL too.
 
         Raises:
-            AuthenticationError: There is no API key in the environment.
+            AuthenticationError: There is no API key in the environment, and OpenAI's servers need one.
         """
-        return cls(identity["model"], dimensions=identity["dimensions"])
+        return cls(identity["model"], base_url=identity.get("base_url"), dimensions=identity.get("dimensions"))
 
-    def _encode_documents(self, texts: list[str]) -> DenseVectors:
-        from milvine.hosted.calls import embed
 
-        if not texts:
-            return []
-        matrix = embed(self._client, self._endpoint, self.model_name, texts, dimensions=self.dimensions, dim=self._dim)
-        self._dim = matrix.shape[1]
-        return list(matrix)
-
-    def _encode_queries(self, texts: list[str]) -> DenseVectors:
-        return self._encode_documents(texts)
-
-    def _check_dimensions(self, dimensions: int | None) -> int | None:
-        if dimensions is None:
-            return None
-        if isinstance(dimensions, bool) or not isinstance(dimensions, int):
-            raise InputTypeError(f"dimensions must be an integer, not {type(dimensions).__name__} ({dimensions!r})")
-        if dimensions < 1:
-            raise InputError(f"dimensions must be at least 1, not {dimensions}")
-        model = self._endpoint.models.get(self.model_name)
-        if model is None:
-            return dimensions
-        if dimensions > model.dim:
-            raise InputError(f"{self.model_name} has at most {model.dim} dimensions, not {dimensions}")
-        if model.shortens:
-            return dimensions
-        if dimensions < model.dim:
-            able = [name for name, row in self._endpoint.models.items() if row.shortens]
-            raise InputError(
-                f"{self.model_name} cannot shorten its {model.dim} dimensions to {dimensions};"
-                f" leave dimensions out, or take {' or '.join(able)}"
-            )
-        # The API refuses the field for such a model, whatever its value.
-        return None
+def _provider(model_name: str, base_url: str | None, encoding_format: str | None) -> Provider:
+    """The row, as it is for the server that is asked."""
+    endpoint = OPENAI.embeddings
+    assert endpoint is not None  # noqa: S101 - it stands in the row
+    row = replace(OPENAI, embeddings=replace(endpoint, encodings=encodings(encoding_format)))
+    if not (base_url or any(os.environ.get(name) for name in OPENAI.base_url_variables)):
+        return row
+    # OpenAI's own models are the same behind a gateway; of others the URL says which they are.
+    return replace(row, needs_key=False, base_url=row.base_url if model_name in endpoint.models else None)

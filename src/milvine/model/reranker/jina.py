@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from milvine.hosted.function import HostedFunction
-from milvine.hosted.providers import JINA, RerankEndpoint
-from milvine.model.base import BaseRerankFunction
-from milvine.types import RerankResult
+from milvine.hosted.function import HostedRerankFunction
+from milvine.hosted.providers.jina import JINA, LISTWISE
+from milvine.hosted.spec import Provider
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from milvine.hosted.options import HostedOptions
 
 __all__ = ["JinaRerankFunction"]
 
 
-class JinaRerankFunction(HostedFunction, BaseRerankFunction):
+class JinaRerankFunction(HostedRerankFunction):
     """Orders documents by the scores of Jina AI's API, called as `rf(query, documents, top_k=5)`.
 
-    One request scores all documents; duplicates are sent once. Jina documents no limit on their number or length, so
-    a list that its server refuses is a `ProviderRequestError` with the server's own words.
+    One request scores all documents; duplicates are sent once. Jina documents no limit on their number. Where they are
+    too long together they are sent in halves, except to jina-reranker-v3 and v3.5, which read all documents at once, so
+    that scores of two requests cannot be compared: that is a `ProviderRequestError`.
 
     Args:
         model_name: The model, as the API names it.
         api_key: The key; without it `JINA_API_KEY` is read, then `JINAAI_API_KEY`.
-        **kwargs: `base_url` (without it `JINA_BASE_URL`, or Jina AI itself), `timeout` in seconds (60),
-            `max_retries` (3), `http_client` (an `httpx.Client`).
+        **options: See `milvine.hosted.options.HostedOptions`. The base URL may also come from `JINA_BASE_URL`.
 
     Raises:
         AuthenticationError: There is no API key, or what was found cannot be one.
@@ -34,17 +39,12 @@ class JinaRerankFunction(HostedFunction, BaseRerankFunction):
         self,
         model_name: str = "jina-reranker-v2-base-multilingual",
         api_key: str | None = None,
-        **kwargs: Any,
+        **options: Unpack[HostedOptions],
     ) -> None:
-        super().__init__(JINA, model_name, api_key, kwargs)
-        self._endpoint = cast(RerankEndpoint, JINA.rerank)
+        super().__init__(_row(model_name), model_name, api_key, **options)
 
-    def identity(self) -> dict[str, Any]:
-        """What names this reranker in logs and stored configurations, as JSON; it never holds the key."""
-        return {**super().identity(), "provider": JINA.name, "model": self.model_name}
 
-    def _rerank(self, query: str, documents: list[str], top_k: int) -> list[RerankResult]:
-        from milvine.hosted.calls import rerank
-
-        scored = rerank(self._client, self._endpoint, self.model_name, query, documents, top_k)
-        return [RerankResult(text=documents[index], score=score, index=index) for index, score in scored]
+def _row(model_name: str) -> Provider:
+    if JINA.rerank is None or model_name not in LISTWISE:
+        return JINA
+    return replace(JINA, rerank=replace(JINA.rerank, comparable=False))
