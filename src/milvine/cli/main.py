@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from milvine.cli.cache import cache
 from milvine.cli.demo import demo
 from milvine.cli.index import index
 from milvine.cli.models import models
@@ -44,7 +45,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
         click.echo(f"Warning: {message}", err=True)
 
 
-for command in (demo, index, search, models):
+for command in (demo, index, search, models, cache):
     main.add_command(command)
 
 if __name__ == "__main__":
