@@ -2,6 +2,7 @@
 
 import click
 
+from benchmarks.hosted import hosted
 from benchmarks.lexical import lexical
 from benchmarks.local import local
 from benchmarks.quality import quality
@@ -12,6 +13,7 @@ def benchmarks() -> None:
     """Measure milvine. README.md quotes what these commands print."""
 
 
+benchmarks.add_command(hosted)
 benchmarks.add_command(lexical)
 benchmarks.add_command(local)
 benchmarks.add_command(quality)

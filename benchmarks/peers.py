@@ -37,6 +37,14 @@ LEXICAL_REQUIREMENTS = (
         *(f"{name}=={version(name)}" for name in ("numpy", "onnxruntime", "PyStemmer", "scipy")),  # milvine's own
     ),
 )
+HOSTED_REQUIREMENTS = (
+    (
+        "openai==3.54.0",
+        "pymilvus==3.0.2",
+        "pymilvus.model==0.3.4",
+        f"numpy=={version('numpy')}",
+    ),
+)
 NLTK_DATA = ("llama-index-core==0.14.25", "llama_index/core/_static/nltk_cache/")
 """A wheel that carries NLTK's English sentence model and stop words, and where; NLTK would download them elsewhere."""
 LEAST_PYTHON = (3, 11)

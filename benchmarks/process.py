@@ -24,7 +24,7 @@ WARM_UP = 64
 
 @dataclass(frozen=True)
 class Program:
-    """Which function of `benchmarks.contenders` or `benchmarks.lexical_contenders` runs, how, and in which Python."""
+    """Which function of `benchmarks.contenders`, or its like for other benchmarks, runs, how, and in which Python."""
 
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
@@ -155,10 +155,10 @@ def _forget_peak() -> int:
 
 
 def _serve(name: str, settings: dict[str, Any], answers: TextIO) -> None:
-    from benchmarks import contenders, lexical_contenders
+    from benchmarks import contenders, hosted_contenders, lexical_contenders
 
-    module = contenders if hasattr(contenders, name) else lexical_contenders
-    work = getattr(module, name)(**settings)
+    modules = (contenders, lexical_contenders, hosted_contenders)
+    work = next(getattr(module, name) for module in modules if hasattr(module, name))(**settings)
     calls: list[list[str]] = []
     before = 0
     for line in sys.stdin:

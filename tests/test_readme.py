@@ -30,8 +30,8 @@ def test_python_examples_run(tmp_path: Path) -> None:
     assert len(examples) == 6
     with provider_server() as server:
         hosted = {
-            "OPENAI_BASE_URL": server.url,
-            "JINA_BASE_URL": server.url,
+            "OPENAI_BASE_URL": server.url_of("openai"),
+            "JINA_BASE_URL": server.url_of("jina"),
             "OPENAI_API_KEY": KEY,
             "JINA_API_KEY": KEY,
         }
@@ -39,7 +39,9 @@ def test_python_examples_run(tmp_path: Path) -> None:
     assert "expenses.md: Expenses above 50 euros need a receipt." in printed[0]
     assert printed[1].splitlines()[-1] == "1"  # of two records, the one of 2024 was deleted
     assert "Dim: 384 (384,)" in printed[2]
-    assert printed[3].splitlines()[-1] == "256"
+    assert printed[3].splitlines()[0] == "256"
+    assert printed[3].splitlines()[1].startswith("Usage(requests=1, retries=0, texts=1, tokens=")
+    assert printed[3].splitlines()[-1].startswith("0 ")
     german, japanese, found = printed[4].splitlines()
     assert (german, japanese) == ("['haus', 'strass']", "['東', '京', '都', '東京', '京都']")
     assert found == "Die Häuser stehen am Fluss."
