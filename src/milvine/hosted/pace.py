@@ -43,6 +43,9 @@ _FEW_SIGNS: Final = 2
 _SHARE: Final = 0.9
 """Of the rate that was borne, how much is used."""
 
+_BORNE: Final = 10
+"""Requests that a refill must have borne for a refusal to be taken for chance."""
+
 _FIRST_HOLD: Final = 1.0
 _HOLD_GROWTH: Final = 3.0
 
@@ -139,7 +142,10 @@ class Pace:
             self._under_way.discard(grant)
             told = {quota.of for quota in quotas}
             for quota in quotas:
-                self._quotas.setdefault(quota.of, _Quota()).told(quota, grant.started, now)
+                kept = self._quotas.setdefault(quota.of, _Quota())
+                if outcome == "accepted":
+                    kept.accepted(grant.started, now)
+                kept.told(quota, grant.started, now)
             for of, kept in self._quotas.items():
                 if of not in told and outcome != "refused":
                     kept.spend(1.0 if of == "requests" else grant.tokens)
@@ -259,6 +265,12 @@ class _Quota:
         self._told_at = -math.inf
         self._whole_at = -math.inf
         self._refill = math.inf
+        self._borne = 0
+
+    def accepted(self, started: float, now: float) -> None:
+        """Takes note of a request that was accepted; where nothing was left, it bears out the refill."""
+        if self._left < 1 and self._told_at <= started and now < self._whole_at:
+            self._borne += 1
 
     def told(self, quota: Quota, started: float, now: float) -> None:
         if quota.limit != self._limit:
@@ -278,8 +290,12 @@ class _Quota:
         self._left -= amount
 
     def refused(self) -> None:
-        """After a refusal, nothing is counted on until the limit is whole."""
-        if self._left < 1:
+        """After a refusal, nothing is counted on until the limit is whole; unless the refill bore many before it."""
+        if self._left >= 1:
+            return
+        if self._borne >= _BORNE:
+            self._borne -= _BORNE  # this one may have been chance
+        else:
             self._refill = 0.0
 
     def ready(self, amount: float, under_way: float, now: float) -> float:
