@@ -7,9 +7,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from milvine.model.base import BaseEmbeddingFunction, BaseRerankFunction, RerankResult
-from milvine.types import DenseVectors
+from milvine.types import DenseVectors, SparseMatrix
 
 DIM = 16
 
@@ -49,6 +50,72 @@ class HashedWords(BaseEmbeddingFunction[DenseVectors]):
 
     def identity(self) -> dict[str, Any]:
         return {"function": "HashedWords", "dim": self._dim, "version": self.version, "range": (0, 1)}
+
+
+TERMS = 512
+
+
+class HashedTerms(BaseEmbeddingFunction[SparseMatrix]):
+    """Each word is a column; its weight is how often it comes. A blank text has an empty row.
+
+    Attributes:
+        encoded: Every document that it has encoded, in order.
+    """
+
+    def __init__(self, factor: float = 1.0) -> None:
+        self.factor = factor
+        self.encoded: list[str] = []
+
+    @property
+    def dim(self) -> int:
+        return TERMS
+
+    def weights(self, text: str) -> dict[int, float]:
+        columns = [int(hashlib.sha256(word.encode()).hexdigest()[:8], 16) % TERMS for word in text.lower().split()]
+        return {column: self.factor * columns.count(column) for column in sorted(set(columns))}
+
+    def _matrix(self, texts: list[str]) -> Any:
+        rows = [self.weights(text) for text in texts]
+        ends = np.cumsum([0, *map(len, rows)])
+        columns = np.asarray([column for row in rows for column in row], dtype=np.int32)
+        data = np.asarray([weight for row in rows for weight in row.values()], dtype=np.float32)
+        return csr_array((data, columns, ends), shape=(len(texts), TERMS))
+
+    def _encode_documents(self, texts: list[str]) -> SparseMatrix:
+        self.encoded += texts
+        return self._matrix(texts)
+
+    def _encode_queries(self, texts: list[str]) -> SparseMatrix:
+        return self._matrix(texts)
+
+    def identity(self) -> dict[str, Any]:
+        return {"function": "HashedTerms", "dim": TERMS, "factor": self.factor}
+
+
+class WordsAndTerms(BaseEmbeddingFunction[dict[str, Any]]):
+    """The vectors of both, from one pass.
+
+    Attributes:
+        passes: The texts of each pass, in order.
+    """
+
+    def __init__(self) -> None:
+        self.words, self.terms = HashedWords(), HashedTerms()
+        self.passes: list[list[str]] = []
+
+    @property
+    def dim(self) -> dict[str, int]:
+        return {"dense": DIM, "sparse": TERMS}
+
+    def _encode_documents(self, texts: list[str]) -> dict[str, Any]:
+        if texts:
+            self.passes.append(texts)
+        return {"dense": self.words.encode_documents(texts), "sparse": self.terms.encode_documents(texts)}
+
+    _encode_queries = _encode_documents
+
+    def identity(self) -> dict[str, Any]:
+        return {"function": "WordsAndTerms", "dim": self.dim}
 
 
 class CountsWord(BaseRerankFunction):

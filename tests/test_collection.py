@@ -209,7 +209,7 @@ def test_what_a_hit_carries(filled: Collection) -> None:
     assert hit.rerank_score is None
     read = json.loads(json.dumps(hit.to_dict()))
     assert read["fields"]["lexical"]["rank"] == 1
-    assert read.keys() == {"id", "text", "score", "metadata", "fields", "rerank_score"}
+    assert read.keys() == {"id", "text", "score", "metadata", "fields", "rerank_score", "terms"}
 
 
 def test_a_list_of_queries_is_each_of_them_alone(filled: Collection) -> None:
@@ -249,7 +249,7 @@ def test_limits(filled: Collection) -> None:
         ({"query": "\ud800"}, InputError, "no valid Unicode"),
         ({"query": None}, InputTypeError, "query must be a list of strings"),
         ({"query": ["fine", 5]}, InputTypeError, r"query\[1\] must be a string"),
-        ({"mode": "sparse"}, InputError, "mode must be one of dense, lexical, hybrid, not 'sparse'"),
+        ({"mode": "colbert"}, InputError, "mode must be one of dense, sparse, lexical, hybrid, not 'colbert'"),
         ({"limit": 0}, InputError, "limit must be from 1 to 16,384, not 0"),
         ({"limit": 16_385}, InputError, "limit must be from 1 to 16,384"),
         ({"limit": 1.0}, InputTypeError, r"limit must be an integer, not float \(1.0\)"),
@@ -257,7 +257,7 @@ def test_limits(filled: Collection) -> None:
         ({"candidates": 0}, InputError, "candidates must be from 1"),
         ({"candidates": "9"}, InputTypeError, "candidates must be an integer"),
         ({"filter": 5}, InputTypeError, "filter must be one string"),
-        ({"fusion": "mean"}, InputError, "fusion must be one of weighted, rrf"),
+        ({"fusion": "mean"}, InputError, "fusion must be one of weighted, rrf, minmax, distribution, not 'mean'"),
         ({"weights": {"dense": 1}}, InputError, "weights must name exactly"),
         ({"weights": {"dense": 1, "lexical": -1}}, InputError, "weights must be at least 0"),
         ({"weights": {"dense": 0, "lexical": 0}}, InputError, "weights must be"),
@@ -355,8 +355,8 @@ def test_deleting(filled: Collection) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "match"),
     [
-        ({}, InputError, "give either ids or a filter"),
-        ({"ids": ["a"], "filter": "n > 1"}, InputError, "give either ids or a filter"),
+        ({}, InputError, "give either ids, a filter or documents"),
+        ({"ids": ["a"], "filter": "n > 1"}, InputError, "give either ids, a filter or documents"),
         ({"ids": "tea"}, InputTypeError, "ids must be a list of strings, not one string"),
         ({"ids": [5]}, InputTypeError, r"ids\[0\] must be a string"),
         ({"filter": ""}, InputError, "the filter is blank; drop"),

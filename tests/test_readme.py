@@ -27,7 +27,7 @@ def blocks(language: str) -> list[str]:
 
 def test_python_examples_run(tmp_path: Path) -> None:
     examples = [example for example in blocks("python") if not example.startswith(NEEDS_HUB)]
-    assert len(examples) == 6
+    assert len(examples) == 7
     with provider_server() as server:
         hosted = {
             "OPENAI_BASE_URL": server.url_of("openai"),
@@ -38,6 +38,12 @@ def test_python_examples_run(tmp_path: Path) -> None:
         printed = [_run(example, tmp_path, hosted) for example in examples]
     assert "expenses.md: Expenses above 50 euros need a receipt." in printed[0]
     assert printed[1].splitlines()[-1] == "1"  # of two records, the one of 2024 was deleted
+    assert "The office is closed on public **holidays**." in printed[1]
+    passages, best = printed[2].splitlines()
+    assert int(passages.partition(" ")[0]) > 1
+    assert "'document': 'turing'" in passages
+    assert best == "2"
+    del printed[2]
     assert "Dim: 384 (384,)" in printed[2]
     assert printed[3].splitlines()[0] == "256"
     assert printed[3].splitlines()[1].startswith("Usage(requests=1, retries=0, texts=1, tokens=")

@@ -103,7 +103,7 @@ def test_types_that_are_not_allowed(arguments: tuple[Any, ...], match: str) -> N
         (([Record("i", "t", {"n": 1})], None, [{"n": 2}]), "has its own metadata"),
         ((["a"], [""]), "the id is empty"),
         ((["a"], ["x" * 4097]), "the id has 4,097 bytes in UTF-8, and 4,096 are allowed"),
-        ((["é" * 32768],), "the text has 65,536 bytes in UTF-8, and 65,535 are allowed; split it into passages"),
+        ((["é" * 32768],), "the text has 65,536 bytes in UTF-8, and 65,535 are allowed; pass split=True"),
         ((["x" * 2_000_000],), "the text has 2,000,000 bytes"),
         ((["a\ud800"],), r"records\[0\]: the text is no valid Unicode"),
         ((["a"], ["\udfff"]), "the id is no valid Unicode"),

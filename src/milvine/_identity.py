@@ -3,53 +3,127 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from milvine._fields import FieldSet
 from milvine.errors import CollectionMismatchError, InputError, InputTypeError
-from milvine.types import DenseVectors
 
 if TYPE_CHECKING:
-    from milvine.analysis import Analyzer, DictionaryAnalyzer
     from milvine.model.base import BaseEmbeddingFunction
 
-FORMAT = 1
+Function: TypeAlias = "BaseEmbeddingFunction[Any]"
+Given: TypeAlias = "Function | Mapping[str, Function] | None"
+"""What a caller passes as `embedding_function`."""
+
+FORMAT = 2
 K1, B = 0.9, 0.4  # for passages; see README's figures
+LEXICAL = "lexical"
+MAX_NAME = 100  # with an output's name it stays within Milvus' 255
+_KINDS = {"dense": "dense", "sparse": "sparse", "colbert_vecs": "multivector"}
+PARTS = {"dense": ("dim", "function"), "sparse": ("function",), LEXICAL: ("analyzer", "k1", "b")}
+RESERVED_NAMES = frozenset({"id", "text", "content_hash", LEXICAL, "lexical_length"})
 
 
-def new_config(function: BaseEmbeddingFunction[DenseVectors] | None, language: str | None) -> dict[str, Any]:
-    """What a new collection stores about itself, as JSON."""
+def new_config(given: Given = None, language: str | None = None, lexical: bool | None = None) -> dict[str, Any]:
+    """What a new collection stores about itself, as JSON.
+
+    Raises:
+        InputError: A function, a name or the language is not fit for a collection, or there would be no field.
+        InputTypeError: Something is no embedding function.
+    """
     from milvine.analysis import get_analyzer
 
-    function = _default_function() if function is None else _checked(function)
-    return {
-        "format": FORMAT,
-        "fields": {
-            "dense": _identity_of(function),
-            "lexical": {"analyzer": get_analyzer(language or "en").identity, "k1": K1, "b": B},
-        },
-    }
+    several = isinstance(given, Mapping)
+    functions: dict[str, dict[str, Any]] = {}
+    fields: dict[str, dict[str, Any]] = {}
+    for name, function in _named(_default_function() if given is None else given).items():
+        outputs = _outputs(function)
+        name = name or ("hybrid" if None not in outputs else outputs[None]["kind"])
+        functions[name] = _identity_of(function)
+        for output, described in outputs.items():
+            # Alone, a hybrid function's fields are called what its outputs are.
+            field = name if output is None else f"{name}_{output}" if several else output
+            if field in fields:
+                raise InputError(f"two embedding functions would fill the field {field!r}; rename one of them")
+            fields[field] = {**described, "function": name} | ({} if output is None else {"output": output})
+    if lexical is not False:
+        analyzer = get_analyzer("en" if language is None else language).identity
+        fields[LEXICAL] = {"kind": LEXICAL, "analyzer": analyzer, "k1": K1, "b": B}
+    elif language is not None:
+        raise InputError(f"language={language!r} is for lexical search, and lexical=False leaves that out")
+    if not fields:
+        raise InputError("there is nothing to search by: give an embedding function, or leave out lexical=False")
+    return {"format": FORMAT, "functions": functions, "fields": fields}
 
 
-def functions(
-    stored: dict[str, Any], function: BaseEmbeddingFunction[DenseVectors] | None, language: str | None
-) -> tuple[BaseEmbeddingFunction[DenseVectors], Analyzer | DictionaryAnalyzer]:
-    """The functions that a collection was made with: those given, if they are the same, else rebuilt.
+def field_set(
+    stored: dict[str, Any], given: Given = None, language: str | None = None, lexical: bool | None = None
+) -> FieldSet:
+    """The fields that a collection was made with, and their functions: those given, if they are the same, else rebuilt.
 
     Raises:
         CollectionMismatchError: Those given differ, or cannot be rebuilt, or a newer milvine made the collection.
     """
     from milvine.analysis import get_analyzer
 
-    if stored.get("format") != FORMAT:
+    config = read_config(stored)
+    identities, described = config["functions"], config["fields"].get(LEXICAL)
+    functions = _rebuilt(identities) if given is None else _matched(identities, given)
+    for name, function in functions.items():
+        what = "embedding function" + (f" {name!r}" if len(functions) > 1 else "")
+        _compare(what, identities[name], _identity_of(function))
+    if (described is None and (lexical or language is not None)) or (described is not None and lexical is False):
+        there, here = ("without", "with") if described is None else ("with", "without")
         raise CollectionMismatchError(
-            f"the collection has format {stored.get('format')}, and this milvine reads {FORMAT}: upgrade milvine"
+            f"the collection was made {there} lexical search and is opened {here} it; leave out lexical and language,"
+            " or index the texts into a new collection"
         )
-    dense, analyzer = stored["fields"]["dense"], stored["fields"]["lexical"]["analyzer"]
-    function = _rebuild(dense) if function is None else _checked(function)
-    _compare("embedding function", dense, _identity_of(function))
-    chosen = get_analyzer(language or analyzer["language"])
-    _compare("analyzer", analyzer, chosen.identity)
-    return function, chosen
+    if described is None:
+        return FieldSet(config, functions, None)
+    analyzer = get_analyzer(language or described["analyzer"]["language"])
+    _compare("analyzer", described["analyzer"], analyzer.identity)
+    return FieldSet(config, functions, analyzer)
+
+
+def read_config(stored: dict[str, Any]) -> dict[str, Any]:
+    """The configuration, in the present format."""
+    known = stored.get("format")
+    if known not in (1, FORMAT):
+        raise CollectionMismatchError(
+            f"the collection has format {known}, and this milvine reads 1 to {FORMAT}: upgrade milvine"
+        )
+    try:
+        if known == 1:  # one dense field, and BM25
+            dense, lexical = stored["fields"]["dense"], stored["fields"][LEXICAL]
+            fields = {
+                "dense": {"kind": "dense", "dim": dense["dim"], "function": "dense"},
+                LEXICAL: {"kind": LEXICAL, **lexical},
+            }
+            return {"format": FORMAT, "functions": {"dense": dense}, "fields": fields}
+        functions = stored["functions"]
+        for field in stored["fields"].values():
+            parts = {part: field[part] for part in PARTS[field["kind"]]}
+            if field["kind"] != LEXICAL:
+                functions[parts["function"]]
+        return stored
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CollectionMismatchError(f"the collection's configuration is damaged: {error!r} is missing") from error
+
+
+def _matched(identities: Mapping[str, Any], given: Given) -> dict[str, Function]:
+    """The given functions, by the names that the collection knows them by."""
+    named = _named(given)
+    if not isinstance(given, Mapping) and len(identities) == 1:
+        return dict(zip(identities, named.values(), strict=True))
+    if named.keys() != identities.keys():
+        there = ", ".join(map(repr, identities)) or "none"
+        here = ", ".join(map(repr, named)) if isinstance(given, Mapping) else "one without a name"
+        raise CollectionMismatchError(
+            f"the collection was made with the embedding functions {there}, and is opened with {here or 'none'}; give"
+            " the same ones as a mapping of those names, or none to have them rebuilt"
+        )
+    return {name: named[name] for name in identities}
 
 
 def _compare(what: str, stored: dict[str, Any], given: dict[str, Any]) -> None:
@@ -64,24 +138,91 @@ def _compare(what: str, stored: dict[str, Any], given: dict[str, Any]) -> None:
         )
 
 
-def _checked(function: Any) -> BaseEmbeddingFunction[DenseVectors]:
-    from milvine.model.base import BaseEmbeddingFunction
+def _named(given: Given) -> dict[str, Function]:
+    """The functions by name; one that was given alone has the name ""."""
+    if not isinstance(given, Mapping):
+        return {"": _checked(given)}
+    for name in given:
+        if not isinstance(name, str) or not name.isidentifier() or not name.isascii() or len(name) > MAX_NAME:
+            raise InputError(
+                f"{name!r} cannot name a field: take letters, digits and underscores, no digit first, at most"
+                f" {MAX_NAME} in all"
+            )
+        if name in RESERVED_NAMES or name.startswith("_"):
+            raise InputError(
+                f"{name!r} cannot name a field: {', '.join(sorted(RESERVED_NAMES))} and what begins with _ are reserved"
+            )
+    return {name: _checked(function) for name, function in given.items()}
 
-    if not isinstance(function, BaseEmbeddingFunction) or not isinstance(function.dim, int) or function.dim < 1:
+
+def _checked(function: Any) -> Function:
+    from milvine.model.base import BaseEmbeddingFunction
+    from milvine.model.sparse import BM25EmbeddingFunction
+
+    name = type(function).__name__
+    if not isinstance(function, BaseEmbeddingFunction):
         raise InputTypeError(
-            "embedding_function must be a dense embedding function, such as those of milvine.model.dense, not"
-            f" {type(function).__name__}"
+            "embedding_function must be an embedding function, such as those of milvine.model, or a mapping of names to"
+            f" them, not {name}"
+        )
+    if isinstance(function, BM25EmbeddingFunction):
+        raise InputError(
+            f"{name} is not for a collection, which does BM25 by itself, with statistics that stay true as texts come"
+            " and go: leave it out, and choose its language with language=..."
+        )
+    if getattr(function, "TASK", None) == "multivector":
+        raise InputError(
+            f"{name} gives a vector a token, and Milvus has no field for that; leave it out, and pass"
+            " reranker=ColBERTRerankFunction(...) to order what other fields find"
         )
     output = getattr(function, "output", "float32")
     if output in ("float16", "int8", "binary"):
         raise InputError(
-            f"{type(function).__name__} gives {output} vectors, and a collection stores float32 ones; make it with"
-            " output='float32'"
+            f"{name} gives {output} vectors, and a collection stores float32 ones; make it with output='float32'"
         )
     return function
 
 
-def _identity_of(function: BaseEmbeddingFunction[DenseVectors]) -> dict[str, Any]:
+def _outputs(function: Function) -> dict[str | None, dict[str, Any]]:
+    """What a function gives: kind and, of dense vectors, dimensions, by the output's name; `None` for one without."""
+    name = type(function).__name__
+    kinds = _kinds(function)
+    if "colbert_vecs" in kinds:
+        raise InputError(
+            f"{name} gives a vector a token, and Milvus has no field for that; make it with return_colbert_vecs=False"
+        )
+    if not kinds:
+        raise InputError(f"{name} does not say what it gives: encode_documents([]) must be a dict of empty outputs")
+    outputs: dict[str | None, dict[str, Any]] = {}
+    for output, kind in kinds.items():
+        outputs[output] = {"kind": kind}
+        if kind == "dense":
+            dim = function.dim
+            dim = dim if output is None else dim.get(output) if isinstance(dim, Mapping) else None
+            if isinstance(dim, bool) or not isinstance(dim, int) or dim < 1:
+                what = name if output is None else f"{name}'s {output!r}"
+                raise InputTypeError(f"the dim of {what} must be an integer of at least 1, not {dim!r}")
+            outputs[output]["dim"] = dim
+    return outputs
+
+
+def _kinds(function: Any) -> dict[str | None, str]:
+    task = getattr(function, "TASK", None)
+    if task in ("dense", "sparse"):
+        return {None: task}
+    if task == "hybrid":  # asking it for nothing would load its model
+        return {output: _KINDS[output] for output, asked in function.ASKED_BY.items() if getattr(function, asked)}
+    from scipy.sparse import issparse
+
+    try:
+        empty = function.encode_documents([])  # of the right kind, and free
+    except Exception:  # noqa: BLE001 - a user's own function may fail on an empty list; what it gives is checked later
+        empty = {} if isinstance(function.dim, Mapping) else []
+    parts = empty if isinstance(empty, Mapping) else {None: empty}
+    return {output: "sparse" if issparse(vectors) else "dense" for output, vectors in parts.items()}
+
+
+def _identity_of(function: Function) -> dict[str, Any]:
     """The identity as it comes back out of a store."""
     try:
         identity: dict[str, Any] = json.loads(json.dumps(function.identity()))
@@ -90,20 +231,25 @@ def _identity_of(function: BaseEmbeddingFunction[DenseVectors]) -> dict[str, Any
     return identity
 
 
-def _default_function() -> BaseEmbeddingFunction[DenseVectors]:
+def _default_function() -> Function:
     from milvine.model import DefaultEmbeddingFunction
 
     return DefaultEmbeddingFunction()
 
 
-def _rebuild(identity: dict[str, Any]) -> BaseEmbeddingFunction[DenseVectors]:
-    from milvine.model import dense
+def _rebuilt(identities: Mapping[str, dict[str, Any]]) -> dict[str, Function]:
+    from milvine.model import dense, hybrid, sparse
+    from milvine.model.base import BaseEmbeddingFunction
 
-    function = getattr(dense, str(identity.get("function")), None)
-    if function is None or not hasattr(function, "from_identity"):
-        raise CollectionMismatchError(
-            f"the collection was made with {identity.get('function')}, which cannot be rebuilt from what is stored;"
-            " pass it as embedding_function"
-        )
-    rebuilt: BaseEmbeddingFunction[DenseVectors] = function.from_identity(identity)
-    return rebuilt
+    functions = {}
+    for name, identity in identities.items():
+        wanted = str(identity.get("function"))
+        found: Any = next((getattr(part, wanted) for part in (dense, sparse, hybrid) if wanted in part.__all__), None)
+        if found is None or not issubclass(found, BaseEmbeddingFunction) or not hasattr(found, "from_identity"):
+            given = "embedding_function" if len(identities) == 1 else f"embedding_function={{{name!r}: ..., ...}}"
+            raise CollectionMismatchError(
+                f"the collection was made with {wanted}, which cannot be rebuilt from what is stored; pass it"
+                f" as {given}"
+            )
+        functions[name] = found.from_identity(identity)
+    return functions

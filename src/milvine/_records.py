@@ -15,8 +15,10 @@ from milvine.types import Record
 MAX_ID_BYTES = 4_096  # the path of a file may be an id
 MAX_TEXT_BYTES = 65_535  # Milvus' limit for VARCHAR, and so that of every store that hands over to it
 MAX_METADATA_BYTES = 65_536  # Milvus' limit for JSON
-RESERVED_KEYS = frozenset({"id", "text", "content_hash", "dense", "lexical", "lexical_length", "_seq", "_partition"})
+RESERVED_KEYS = frozenset({"id", "text", "content_hash", "dense", "lexical", "lexical_length", "_seq", "_sample"})
 """Metadata may not have these keys, nor any that begins with `$`: a store's own fields have these names."""
+DOCUMENT, START, END = "document", "start", "end"
+"""Under these keys a passage's metadata say where it is from: its document's id, and its place there in characters."""
 _END = object()
 
 Item = TypeVar("Item")
@@ -26,8 +28,16 @@ def read_records(
     records: Iterable[str | Record | Mapping[str, Any]],
     ids: Iterable[str] | None,
     metadata: Iterable[Mapping[str, Any]] | None,
+    *,
+    long_texts: bool = False,
 ) -> Iterator[Record]:
     """Records out of whatever `Collection.add` takes, one by one.
+
+    Args:
+        records: See `Collection.add`.
+        ids: Likewise.
+        metadata: Likewise.
+        long_texts: Let texts pass that are too long for a store, because they will be split.
 
     Raises:
         InputTypeError: Something has a type that is not allowed; the message names its position.
@@ -38,13 +48,14 @@ def read_records(
             raise InputTypeError(f"{name} must be a list, not one {type(value).__name__}; wrap it: [...]")
         if not isinstance(value, Iterable) and (value is not None or name == "records"):
             raise InputTypeError(f"{name} must be a list, not {type(value).__name__}")
-    return _read(iter(records), ids, metadata)
+    return _read(iter(records), ids, metadata, None if long_texts else MAX_TEXT_BYTES)
 
 
 def _read(
     records: Iterator[str | Record | Mapping[str, Any]],
     ids: Iterable[str] | None,
     metadata: Iterable[Mapping[str, Any]] | None,
+    most_bytes: int | None,
 ) -> Iterator[Record]:
     more_ids: Iterator[Any] = repeat(None) if ids is None else iter(ids)
     more_metadata: Iterator[Any] = repeat(None) if metadata is None else iter(metadata)
@@ -54,13 +65,13 @@ def _read(
         for name, value in (("ids", id_), ("metadata", own)):
             if value is _END:
                 raise InputError(f"{name} ends at position {position}, and records do not; give one a record")
-        yield _record(item, id_, own, position)
+        yield _record(item, id_, own, position, most_bytes)
     for name, values, given in (("ids", more_ids, ids), ("metadata", more_metadata, metadata)):
         if given is not None and next(values, _END) is not _END:
             raise InputError(f"{name} has more items than the {position + 1} records; give one a record")
 
 
-def _record(item: Any, id_: Any, metadata: Any, position: int) -> Record:
+def _record(item: Any, id_: Any, metadata: Any, position: int, most_bytes: int | None) -> Record:
     where = f"records[{position}]"
     if isinstance(item, str):
         text, own_id, own_metadata = item, None, None
@@ -77,7 +88,8 @@ def _record(item: Any, id_: Any, metadata: Any, position: int) -> Record:
     for name, given, own in (("id", id_, own_id), ("metadata", metadata, own_metadata)):
         if given is not None and own is not None:
             raise InputError(f"{where} has its own {name}, and the argument gives it another; give one of them")
-    return checked(Record(*_values(text, _or(id_, own_id), _or(metadata, own_metadata), where)), where)
+    record = Record(*_values(text, _or(id_, own_id), _or(metadata, own_metadata), where))
+    return checked(record, where, most_bytes)
 
 
 def _or(given: Any, own: Any) -> Any:
@@ -96,12 +108,12 @@ def _values(text: Any, id_: Any, metadata: Any, where: str) -> tuple[str, str, d
     return id_, text, dict(metadata or {})
 
 
-def checked(record: Record, where: str) -> Record:
+def checked(record: Record, where: str, most_bytes: int | None = MAX_TEXT_BYTES) -> Record:
     """The record, if a store can hold it; its metadata becomes what JSON makes of it: a tuple becomes a list."""
-    for name, value, most in (("id", record.id, MAX_ID_BYTES), ("text", record.text, MAX_TEXT_BYTES)):
+    for name, value, most in (("id", record.id, MAX_ID_BYTES), ("text", record.text, most_bytes)):
         size = _size(value, f"{where}: the {name}")
-        if size > most:
-            advice = "split it into passages, as `milvine index` does" if name == "text" else "choose a shorter one"
+        if most is not None and size > most:
+            advice = "pass split=True, which makes passages of it" if name == "text" else "choose a shorter one"
             raise InputError(f"{where}: the {name} has {size:,} bytes in UTF-8, and {most:,} are allowed; {advice}")
     if not record.id:
         raise InputError(f"{where}: the id is empty")

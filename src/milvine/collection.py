@@ -3,81 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from milvine import _identity
-from milvine._progress import progress
-from milvine._records import content_hash, in_batches, read_records
+from milvine._documents import Passages, passages_of
+from milvine._opening import CollectionOptions as CollectionOptions
+from milvine._opening import opened
+from milvine._records import read_records
+from milvine._searching import CANDIDATES, SearchOptions, answer, checked_reranker, prepare
+from milvine._searching import Mode as Mode
 from milvine._texts import as_text, as_texts
-from milvine.errors import InputError, InputTypeError
-from milvine.types import AddReport, DenseVectors, Hit, Record
+from milvine._writing import write_records
+from milvine.errors import InputError
+from milvine.store.filters import fill
+from milvine.store.opening import shown_uri
+from milvine.types import AddReport, Hit, Record
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from milvine.analysis import Analyzer, DictionaryAnalyzer
     from milvine.model.base import BaseEmbeddingFunction, BaseRerankFunction
-    from milvine.store import Match, Row, Store
-
-Mode = Literal["dense", "lexical", "hybrid"]
-DENSE, LEXICAL = "dense", "lexical"
-FIELDS: dict[str, tuple[str, ...]] = {"dense": (DENSE,), "lexical": (LEXICAL,), "hybrid": (DENSE, LEXICAL)}
-BATCH = 1024  # records embedded, then written, together
-CANDIDATES = 100  # from each field, before fusion
-RERANKED = 30  # of the fused list
-MAX_LIMIT = 16_384  # Milvus' own
-
-
-class CollectionOptions(TypedDict, total=False):
-    """The keyword arguments of `Collection`, which explains them; `open` and `create` take the same."""
-
-    embedding_function: BaseEmbeddingFunction[DenseVectors] | None
-    language: str | None
-    reranker: BaseRerankFunction | None
-    show_progress: bool | None
-
-
-class SearchOptions(TypedDict, total=False):
-    """The keyword arguments of `Collection.search`, which explains them."""
-
-    limit: int
-    mode: Mode
-    filter: str | None
-    fusion: str
-    weights: Mapping[str, float] | None
-    candidates: int
-    reranker: BaseRerankFunction | Literal[False] | None
-    rerank_weight: float | None
+    from milvine.store import StoreOptions
 
 
 class Collection:
     """Texts, searched by meaning and by words at once.
 
-    Opens the collection, or makes it (and the database) if it is not there. A collection remembers its model and its
+    Opens the collection, or makes it (and the database) if it is not there. A collection remembers its models and its
     language; a query with others would give nonsense, so opening it with others is refused. It may be used by several
     threads, and opened several times in one process.
 
+    Each embedding function fills a vector field. One that is given alone fills `dense`, or `sparse`; a hybrid one, such
+    as BGE-M3, fills both from one pass. Of a mapping each fills the field of its name, a hybrid one `NAME_dense` and
+    `NAME_sparse`. Lexical search (BM25) is the field `lexical`.
+
     Args:
-        uri: A path that ends in `.db`: Milvus Lite, in this process. One process at a time can have it open.
+        uri: A path that ends in `.db`: Milvus Lite, in this process. One process at a time can have it open. Or the
+            address of a Milvus server or cluster: `http://host:19530`, or `https://` for TLS.
         name: The collection; letters, digits and underscores.
-        embedding_function: Makes dense vectors. By default the one that the collection was made with; for a new one
-            all-MiniLM-L6-v2.
+        embedding_function: Makes the vectors: one function, or a mapping of names (letters, digits and underscores) to
+            several. By default what the collection was made with; for a new one all-MiniLM-L6-v2. An empty mapping
+            makes a collection for lexical search alone.
         language: The analyzer's, for lexical search; by default the one that the collection was made with, or "en".
+        lexical: Whether there is lexical search; by default as the collection was made, and in a new one there is.
         reranker: Reorders the best hits of every search, unless the search brings its own.
         show_progress: Show bars of long work; by default on a terminal only.
         must_exist: `True`: it must be there; `False`: it must not; by default it is made if it is not there.
+        server: For a server alone: `token`, `timeout`, `index` and others, which `milvine.store.StoreOptions` explains.
+
+    Attributes:
+        embedding_functions: The embedding functions by name; one that was given alone is called "dense", "sparse" or
+            "hybrid".
 
     Raises:
         StoreNotFoundError: There is no such database, and it must be there; or no folder to make it in.
         StoreLockedError: Another process has the database open.
         CollectionNotFoundError: The database has no such collection, and it must be there.
         CollectionExistsError: It has one, and it must not be there.
-        CollectionMismatchError: The collection was made with another model, another language, by a newer milvine or
+        CollectionMismatchError: The collection was made with other models, another language, by a newer milvine or
             by another program.
-        InputError: The URI or the name is not usable.
+        InputError: The URI, a name or a function is not usable.
+        StoreConnectionError: The server cannot be reached; `StoreError` if it refuses the token.
     """
 
     def __init__(
@@ -85,31 +72,46 @@ class Collection:
         uri: str | Path,
         name: str = "default",
         *,
-        embedding_function: BaseEmbeddingFunction[DenseVectors] | None = None,
+        embedding_function: BaseEmbeddingFunction[Any] | Mapping[str, BaseEmbeddingFunction[Any]] | None = None,
         language: str | None = None,
+        lexical: bool | None = None,
         reranker: BaseRerankFunction | None = None,
         show_progress: bool | None = None,
         must_exist: bool | None = None,
+        _columns: Mapping[str, str] | None = None,
+        **server: Unpack[StoreOptions],
     ) -> None:
-        from milvine.store import DenseField, LexicalField, open_store
-
-        self.uri, self.name = str(uri), as_text(name, "name")
-        self.reranker = _checked_reranker(reranker)
+        self.uri, self.name = shown_uri(uri), as_text(name, "name")
+        self.reranker = checked_reranker(reranker)
         self.show_progress = show_progress
-        self.embedding_function: BaseEmbeddingFunction[DenseVectors]
-        self.analyzer: Analyzer | DictionaryAnalyzer
+        self._store, self._fields = opened(
+            uri,
+            self.name,
+            embedding_function,
+            language,
+            lexical,
+            must_exist=must_exist,
+            columns=_columns,
+            options=server,
+        )
+        self.embedding_functions = dict(self._fields.functions)
 
-        def fields(stored: dict[str, Any]) -> list[DenseField | LexicalField]:
-            self.embedding_function, self.analyzer = _identity.functions(stored, embedding_function, language)
-            lexical = stored["fields"][LEXICAL]
-            return [
-                DenseField(DENSE, self.embedding_function.dim),
-                LexicalField(LEXICAL, self.analyzer.terms, lexical["k1"], lexical["b"]),
-            ]
+    @property
+    def embedding_function(self) -> BaseEmbeddingFunction[Any]:
+        """The embedding function of a collection that has one alone.
 
-        config = None if must_exist else _identity.new_config(embedding_function, language)
-        must_be_new = must_exist is False
-        self._store: Store = open_store(uri, self.name, fields=fields, config=config, must_be_new=must_be_new)
+        Raises:
+            InputError: It has several, or none.
+        """
+        if len(self.embedding_functions) != 1:
+            names = ", ".join(self.embedding_functions) or "none"
+            raise InputError(f"there is not one embedding function but: {names}; take embedding_functions[name]")
+        return next(iter(self.embedding_functions.values()))
+
+    @property
+    def analyzer(self) -> Analyzer | DictionaryAnalyzer | None:
+        """What makes terms of texts for lexical search; `None` where there is none."""
+        return self._fields.analyzer
 
     @classmethod
     def open(cls, uri: str | Path, name: str = "default", **options: Unpack[CollectionOptions]) -> Collection:
@@ -121,69 +123,78 @@ class Collection:
         """Make a collection that is not there yet. The options are those of `Collection`."""
         return cls(uri, name, must_exist=False, **options)
 
+    @classmethod
+    def attach(
+        cls,
+        uri: str | Path,
+        name: str,
+        fields: Mapping[str, str] | None = None,
+        **options: Unpack[CollectionOptions],
+    ) -> Collection:
+        """Open a collection that another tool made, to search it and, if its schema permits, to write.
+
+        Nothing is stored in it that the other tool would not know, so nothing tells which model made its vectors: that
+        is for the caller to know, and only dimensions are checked. There is no lexical search. Its other fields are
+        metadata. Ids that are integers are strings of digits here.
+
+        Args:
+            uri: As for `Collection`.
+            name: The collection.
+            fields: What the other tool calls what milvine calls "text" and, after the embedding functions, "dense" and
+                so on: `{"text": "body", "dense": "embedding"}`. What is left out has the same name there.
+            options: As for `Collection`, without `language` and `lexical`.
+
+        Raises:
+            CollectionMismatchError: A field is not there, or is of another type or dimension; or milvine made the
+                collection.
+        """
+        options["lexical"] = False
+        return cls(uri, name, _columns={} if fields is None else fields, **options)
+
     def add(
         self,
         records: Iterable[str | Record | Mapping[str, Any]],
         *,
         ids: Iterable[str] | None = None,
         metadata: Iterable[Mapping[str, Any]] | None = None,
+        split: bool | int = False,
+        overlap: int = 0,
     ) -> AddReport:
         """Embed and store records; those that are there already, unchanged, cost nothing.
 
-        Safe to repeat: stopped anywhere, the same call goes on where it was. A record replaces the one that has its id.
-        Texts longer than the model reads are found by their beginnings alone (a `TruncationWarning` says so): split
-        them into passages, as `milvine index` does.
+        Safe to repeat: stopped anywhere, the same call goes on where it was. A record replaces the one that has its id,
+        whole; so `upsert` is the same. Texts longer than the model reads are found by their beginnings alone (a
+        `TruncationWarning` says so), unless they are split.
+
+        With `split` each record is a document of any length, and its passages are what is stored: ids are the
+        document's, `#` and a number from 0; metadata are the document's, with its id under `document` and the passage's
+        place in its text, in characters, under `start` and `end`. Added again, a document of the same id loses the
+        passages that it has no more.
 
         Args:
             records: Texts, `Record`s, or mappings with "text" and, if wanted, "id" and "metadata". A generator is
                 read as it is needed.
             ids: The texts' ids; by default a hash of the text, so that equal texts are stored once.
             metadata: The texts' metadata: JSON, searchable by filters.
+            split: `True` cuts texts into passages that the model reads whole, of 512 tokens at most; a number says how
+                many tokens, special ones included. Cuts fall between paragraphs, sentences or words, or at headings
+                where the metadata has `"format": "markdown"`.
+            overlap: Tokens that neighbouring passages share at most.
 
         Raises:
             InputTypeError: Something is no text, no record, or no JSON.
-            InputError: An id, a text or its metadata is too long, or a metadata key is reserved; or the embedding
-                function gave something else than one finite vector a text.
+            InputError: An id, a text or its metadata is too long, or a metadata key is reserved; texts cannot be split
+                so; or the embedding function gave something else than one finite vector a text.
             StoreWriteError: The disk is full, for example. What was written is kept; call again to go on.
         """
-        stream = read_records(records, ids, metadata)
-        report = AddReport()
-        total = len(records) if isinstance(records, Sequence) else None
-        on_its_way: dict[str, str] = {}
-        writing: Future[None] | None = None
-        # The last batch is written while the next is embedded. A thread of its own also means that an interrupt stops
-        # neither a write nor a flush half done.
-        with ThreadPoolExecutor(1, thread_name_prefix="milvine-write") as writer:
-            with progress("Indexing", total, show=self.show_progress) as advance:
-                for batch in in_batches(stream, BATCH):
-                    done, rows = self._embed(batch, on_its_way)
-                    if writing is not None:
-                        writing.result()
-                    writing = writer.submit(self._store.write, rows) if rows else None
-                    on_its_way = {row.record.id: row.content_hash for row in rows}
-                    report += done
-                    advance(len(batch))
-            if writing is not None:
-                writing.result()
-            if report.added + report.updated:
-                writer.submit(self._store.flush).result()
-        return report
+        stream: Iterable[Record] = read_records(records, ids, metadata, long_texts=split is not False)
+        total = len(records) if isinstance(records, Sequence) and split is False else None
+        passages = None
+        if split is not False:
+            stream = passages = Passages(stream, self.embedding_functions.values(), split, overlap)
+        return write_records(self._store, self._fields, stream, passages, total=total, show=self.show_progress)
 
-    def _embed(self, batch: list[Record], on_its_way: Mapping[str, str]) -> tuple[AddReport, list[Row]]:
-        """The rows of a batch that must be written, the new and the changed; some may be there any moment."""
-        from milvine._vectors import checked_vectors
-        from milvine.store import Row
-
-        latest = {record.id: (record, content_hash(record)) for record in batch}
-        there = {**self._store.content_hashes(list(latest)), **on_its_way}
-        fresh = [(record, hashed) for id_, (record, hashed) in latest.items() if there.get(id_) != hashed]
-        if not fresh:
-            return AddReport(unchanged=len(batch)), []
-        encoded = self.embedding_function.encode_documents([record.text for record, _ in fresh])
-        vectors = checked_vectors(encoded, len(fresh), self.embedding_function)
-        rows = [Row(record, hashed, {DENSE: vector}) for (record, hashed), vector in zip(fresh, vectors, strict=True)]
-        added = sum(record.id not in there for record, _ in fresh)
-        return AddReport(added, len(fresh) - added, len(batch) - len(fresh)), rows
+    upsert = add
 
     @overload
     def search(self, query: str, **options: Unpack[SearchOptions]) -> list[Hit]: ...
@@ -196,70 +207,87 @@ class Collection:
         query: str | list[str],
         *,
         limit: int = 10,
+        offset: int = 0,
         mode: Mode = "hybrid",
+        fields: Iterable[str] | None = None,
         filter: str | None = None,
+        filter_params: Mapping[str, Any] | None = None,
         fusion: str = "weighted",
         weights: Mapping[str, float] | None = None,
         candidates: int = CANDIDATES,
+        output_fields: Iterable[str] | None = None,
+        group_by: str | None = None,
+        threshold: float | None = None,
         reranker: BaseRerankFunction | Literal[False] | None = None,
         rerank_weight: float | None = None,
+        rerank_limit: int | None = None,
     ) -> list[Hit] | list[list[Hit]]:
         """The records that answer a question, best first; for a list of questions a list of such lists.
 
         Args:
             query: The question, or several.
-            limit: Hits wanted, 1 to 16,384.
-            mode: "dense" searches by meaning, "lexical" by words (BM25), "hybrid" by both, fused.
-            filter: A Milvus expression over the metadata, for example `year >= 2020 and source like "docs/%"`.
-            fusion: "weighted", the mean of the scores divided by their query's maximum, which measured best; or "rrf".
+            limit: Hits wanted; with `offset` at most 16,384.
+            offset: Hits to leave out before the first.
+            mode: "hybrid" searches all fields and fuses what they find, "dense" those that go by meaning, "sparse"
+                those of learned weights, "lexical" the one that goes by words (BM25).
+            fields: The names of the fields to search, instead of a mode.
+            filter: A Milvus expression over the metadata, for example `year >= 2020 and source == {source}`.
+            filter_params: The values of the filter's placeholders, `{"source": "a.md"}`: strings, numbers, booleans
+                and lists of these. Whatever a value is, it is never read as part of the expression.
+            fusion: "weighted", the mean of the scores divided by their query's maximum, which measured best; "minmax",
+                of their places between the candidates' lowest and highest; "distribution", between three standard
+                deviations below and above the mean; or "rrf", reciprocal ranks.
             weights: The fields' weights in the fusion, for example `{"dense": 1, "lexical": 2}`; by default equal.
-            candidates: Hits taken from each field; at least as many as are wanted.
-            reranker: Reorders the first 30 hits, or `limit` if that is more; by default the collection's own, and
-                `False` for none.
+            candidates: Hits taken from each field, at least as many as are wanted. What one field found is scored in
+                the others, too, except by "rrf".
+            output_fields: The metadata keys that come back; by default all.
+            group_by: Of the hits whose metadata have the same under this key the best alone; "document" for passages.
+            threshold: The least score of a hit that comes back, after reranking if there is any.
+            reranker: Reorders the first 30 hits, or as many as are wanted if that is more; by default the collection's
+                own, and `False` for none.
             rerank_weight: The reranker's share of the score, 0 to 1; by default 0.3.
+            rerank_limit: Hits that the reranker is shown, if not that many; those beyond come after them.
 
         Raises:
             InputError: The query is blank, or an option has a value that is not allowed.
-            FilterError: The filter is no Milvus expression.
+            FilterError: The filter is no Milvus expression, or its placeholders and the values do not agree.
         """
-        from milvine.rank import RERANK_WEIGHT, fuse, rerank
-
-        queries = [_checked_query(text) for text in ([query] if isinstance(query, str) else as_texts(query, "query"))]
-        if mode not in FIELDS:
-            raise InputError(f"mode must be one of {', '.join(FIELDS)}, not {mode!r}")
-        _check_count("limit", limit)
-        _check_count("candidates", candidates)
-        _check_filter(filter)
-        chosen = self.reranker if reranker is None else _checked_reranker(reranker or None)
-        if not queries:
-            return []
-        wanted = max(limit, RERANKED) if chosen else limit
-        ranked = {field: self._ranked(field, queries, max(candidates, wanted), filter) for field in FIELDS[mode]}
-        fused = [
-            fuse({field: lists[at] for field, lists in ranked.items()}, fusion, weights)[:wanted]
-            for at in range(len(queries))
-        ]
-        stored = self._store.get(list({place.id: None for places in fused for place in places}))
-        answers = []
-        for text, places in zip(queries, fused, strict=True):
-            hits = []
-            for place in places:
-                with suppress(KeyError):  # deleted since it was found
-                    record = stored[place.id]
-                    hits.append(Hit(record.id, record.text, place.score, record.metadata, place.fields))
-            if chosen:
-                hits = rerank(chosen, text, hits, RERANK_WEIGHT if rerank_weight is None else rerank_weight)
-            answers.append(hits[:limit])
+        options = SearchOptions(
+            limit=limit,
+            offset=offset,
+            mode=mode,
+            fields=fields,
+            filter=filter,
+            filter_params=filter_params,
+            fusion=fusion,
+            weights=weights,
+            candidates=candidates,
+            output_fields=output_fields,
+            group_by=group_by,
+            threshold=threshold,
+            reranker=reranker,
+            rerank_weight=rerank_weight,
+            rerank_limit=rerank_limit,
+        )
+        search = prepare(self._fields, self.reranker, query, options)
+        vectors = self._fields.encode_queries(search.queries, search.fields) if search.queries else {}
+        answers = answer(self._store, self._fields, search, vectors)
         return answers[0] if isinstance(query, str) else answers
 
-    def _ranked(self, field: str, queries: list[str], limit: int, filter_: str | None) -> list[list[Match]]:
-        from milvine._vectors import checked_vectors
+    @overload
+    async def asearch(self, query: str, **options: Unpack[SearchOptions]) -> list[Hit]: ...
 
-        if field == LEXICAL:
-            return self._store.search_lexical(field, queries, limit, filter_)
-        encoded = self.embedding_function.encode_queries(queries)
-        vectors = checked_vectors(encoded, len(queries), self.embedding_function)
-        return self._store.search_dense(field, vectors, limit, filter_)
+    @overload
+    async def asearch(self, query: list[str], **options: Unpack[SearchOptions]) -> list[list[Hit]]: ...
+
+    async def asearch(self, query: str | list[str], **options: Unpack[SearchOptions]) -> list[Hit] | list[list[Hit]]:
+        """As `search`, without blocking the event loop: hosted models are awaited, the rest runs in a thread."""
+        import asyncio
+
+        search = prepare(self._fields, self.reranker, query, options)
+        vectors = await self._fields.aencode_queries(search.queries, search.fields) if search.queries else {}
+        answers = await asyncio.to_thread(answer, self._store, self._fields, search, vectors)
+        return answers[0] if isinstance(query, str) else answers
 
     def get(self, ids: Iterable[str]) -> list[Record | None]:
         """The records of these ids, in their order; `None` for an id that is not there."""
@@ -267,30 +295,111 @@ class Collection:
         stored = self._store.get(list(dict.fromkeys(wanted)))
         return [stored.get(id_) for id_ in wanted]
 
-    def delete(self, ids: Iterable[str] | None = None, *, filter: str | None = None) -> int:
-        """Delete the records of these ids, or those that pass the filter, and return how many there were.
+    def delete(
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        filter: str | None = None,
+        filter_params: Mapping[str, Any] | None = None,
+        documents: Iterable[str] | None = None,
+    ) -> int:
+        """Delete the records of these ids, those that pass the filter, or the passages of documents.
+
+        Returns:
+            How many records were deleted.
 
         Raises:
-            InputError: Neither or both are given.
+            InputError: None of the three is given, or several are.
             FilterError: The filter is no Milvus expression.
         """
-        if (ids is None) == (filter is None):
-            raise InputError("give either ids or a filter")
-        if ids is not None:
-            return self._store.delete(list(dict.fromkeys(as_texts(ids, "ids"))))
-        if not as_text(filter or "", "filter").strip():
-            raise InputError("the filter is blank; drop() deletes the whole collection")
-        return self._store.delete(list(self._store.ids(filter)))
+        filter = fill(filter, filter_params)
+        if sum(given is not None for given in (ids, filter, documents)) != 1:
+            raise InputError("give either ids, a filter or documents")
+        if documents is not None:
+            ids = passages_of(self._store, as_texts(documents, "documents"))
+        elif filter is not None:
+            if not filter.strip():
+                raise InputError("the filter is blank; drop() deletes the whole collection")
+            ids = self._store.ids(filter)
+        return self._store.delete(list(dict.fromkeys(as_texts(ids or (), "ids"))))
 
-    def ids(self, filter: str | None = None) -> Iterator[str]:
+    def records(self, filter: str | None = None, filter_params: Mapping[str, Any] | None = None) -> Iterator[Record]:
+        """All records, or those that pass the filter, in no particular order, read some at a time.
+
+        Those that are written or deleted meanwhile may be among them or not.
+        """
+        return (row.record for row in self._store.rows(fill(filter, filter_params)))
+
+    def ids(self, filter: str | None = None, filter_params: Mapping[str, Any] | None = None) -> Iterator[str]:
         """The ids of all records, or of those that pass the filter, in no particular order."""
-        _check_filter(filter)
-        return self._store.ids(filter)
+        return self._store.ids(fill(filter, filter_params))
 
-    def count(self, filter: str | None = None) -> int:
+    def count(self, filter: str | None = None, filter_params: Mapping[str, Any] | None = None) -> int:
         """How many records there are, or pass the filter."""
-        _check_filter(filter)
-        return self._store.count(filter)
+        return self._store.count(fill(filter, filter_params))
+
+    def export(
+        self,
+        path: str | Path,
+        *,
+        filter: str | None = None,
+        filter_params: Mapping[str, Any] | None = None,
+        vectors: bool = True,
+    ) -> int:
+        """Write the records, or those that pass the filter, into a Parquet file that `import_` and `from_export` read.
+
+        The file has its name once it is complete, and replaces one that was there. Its columns are `id`, `text`,
+        `$meta` (the metadata as JSON) and, with `vectors`, one for each vector field. Returns how many records it has.
+
+        Raises:
+            FilterError: The filter is no Milvus expression.
+            InputError: There is no such folder.
+            MissingExtraError: pyarrow is not installed.
+            StoreWriteError: The file cannot be written; nothing of it is left.
+        """
+        from milvine._exchange import export_rows
+
+        chosen = fill(filter, filter_params)
+        return export_rows(self._store, path, chosen, vectors=vectors, show=self.show_progress)
+
+    def import_(self, path: str | Path, *, embed: bool = False) -> AddReport:
+        """Add the records of a file that `export` wrote, as `add` does, but with the file's vectors.
+
+        The texts of a file without vectors are embedded. Where its vectors are of other models than this collection's,
+        the file is refused, unless `embed` says to embed its texts anew.
+
+        Raises:
+            CollectionMismatchError: The file's vectors are of other models, and `embed` is not set.
+            MissingExtraError: pyarrow is not installed.
+            ReadError: The file cannot be read, or was not exported by milvine.
+            StoreWriteError: As for `add`.
+        """
+        from milvine._exchange import import_rows
+
+        return import_rows(self._store, self._fields, path, embed=embed, show=self.show_progress)
+
+    @classmethod
+    def from_export(
+        cls, path: str | Path, uri: str | Path, name: str = "default", **options: Unpack[CollectionOptions]
+    ) -> Collection:
+        """Import a file into a collection like the one that it was exported from, which is made if it is not there.
+
+        The options are those of `Collection`; the models and the language are the file's, and need not be given if they
+        can be rebuilt.
+
+        Raises:
+            CollectionMismatchError: Functions that are given, or the collection that is there, are not like the file's.
+            MissingExtraError, ReadError, StoreWriteError: As for `import_`.
+        """
+        from milvine._exchange import options_for
+
+        collection = cls(uri, name, **options_for(path, options))
+        try:
+            collection.import_(path)
+        except BaseException:
+            collection.close()
+            raise
+        return collection
 
     def drop(self) -> None:
         """Delete the collection, and close it."""
@@ -299,6 +408,9 @@ class Collection:
     def close(self) -> None:
         """Release the database, so that another process can open it; closing twice is harmless."""
         self._store.close()
+
+    def __iter__(self) -> Iterator[Record]:
+        return self.records()
 
     def __len__(self) -> int:
         return self.count()
@@ -311,33 +423,3 @@ class Collection:
 
     def __repr__(self) -> str:
         return f"Collection({self.uri!r}, {self.name!r})"
-
-
-def _checked_query(query: str) -> str:
-    if not query.strip():
-        raise InputError("the query is blank; ask something")
-    try:
-        query.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"the query {query!r} is no valid Unicode: {error}") from error
-    return query
-
-
-def _checked_reranker(reranker: BaseRerankFunction | None) -> BaseRerankFunction | None:
-    from milvine.model.base import BaseRerankFunction
-
-    if reranker is not None and not isinstance(reranker, BaseRerankFunction):
-        raise InputTypeError(f"reranker must be a rerank function of milvine.model, not {type(reranker).__name__}")
-    return reranker
-
-
-def _check_filter(filter_: str | None) -> None:
-    if filter_ is not None:
-        as_text(filter_, "filter")
-
-
-def _check_count(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputTypeError(f"{name} must be an integer, not {type(value).__name__} ({value!r})")
-    if not 1 <= value <= MAX_LIMIT:
-        raise InputError(f"{name} must be from 1 to {MAX_LIMIT:,}, not {value}")

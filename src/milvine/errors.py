@@ -30,6 +30,7 @@ __all__ = [
     "ProviderUnavailableError",
     "RateLimitError",
     "ReadError",
+    "StoreConnectionError",
     "StoreError",
     "StoreLockedError",
     "StoreNotFoundError",
@@ -153,6 +154,10 @@ class ProviderResponseError(ProviderError):
 
 class StoreError(MilvineError):
     """A store failed."""
+
+
+class StoreConnectionError(StoreError, ConnectionError):
+    """The server of a store cannot be reached, or the connection to it is closed."""
 
 
 class StoreNotFoundError(StoreError, FileNotFoundError):

@@ -74,6 +74,53 @@ def test_a_second_run_does_only_what_has_changed(folder: Path, tmp_path: Path) -
         assert collection.search("open", mode="lexical")[0].text == "The office is open."
 
 
+def test_what_is_no_longer_there_is_removed(folder: Path, tmp_path: Path) -> None:
+    db = tmp_path / "kb.db"
+    (folder / "faq.jsonl").write_text(
+        "".join(json.dumps({"_id": f"q{n}", "text": f"Answer number {n}."}) + "\n" for n in range(3)), encoding="utf-8"
+    )
+    outside = tmp_path / "docs too.txt"
+    outside.write_text("It lies beside the folder.", encoding="utf-8")
+    invoke("index", folder, outside, "--db", db)
+    with Collection.open(db) as collection:
+        collection.add(["of the user's own"], ids=[f"{folder}/own.txt#0"])
+        assert collection.count() == 9
+
+    (folder / "receipts.md").unlink()
+    (folder / "page.html").write_text("<p> </p>", encoding="utf-8")
+    (folder / "faq.jsonl").write_text(
+        "".join(json.dumps({"_id": f"q{n}", "text": f"Answer number {n}."}) + "\n" for n in (0, 2)), encoding="utf-8"
+    )
+    outside.unlink()
+    kept = CliRunner().invoke(main, ["index", str(folder), "--db", str(db), "--keep"])
+    assert "(0 new, 0 changed, 4 unchanged)" in kept.stdout
+    assert "Removed" not in kept.stderr
+    result = CliRunner().invoke(main, ["index", str(folder), "--db", str(db)])
+    assert f"Removed: {folder / 'receipts.md'}: it is no longer there (1 passage; --keep would keep" in result.stderr
+    assert f"Removed: {folder / 'faq.jsonl'}: what is no longer in it (1 passage" in result.stderr
+    assert f"Removed: {folder / 'page.html'}: what is no longer in it (1 passage" in result.stderr
+    assert "(0 new, 0 changed, 4 unchanged, 3 removed)" in result.stdout
+    with Collection.open(db) as collection:
+        names = sorted(id_.removeprefix(f"{tmp_path}/") for id_ in collection.ids())
+    # What lies outside of the folders that were indexed now stays, and so does what the index has not made.
+    assert names == [
+        "docs too.txt#0",
+        *("docs/faq.jsonl#q0#0", "docs/faq.jsonl#q2#0", "docs/office.txt#0", "docs/own.txt#0", "docs/parking.rst#0"),
+    ]
+
+
+def test_what_cannot_be_read_now_keeps_what_was_indexed_of_it(folder: Path, tmp_path: Path) -> None:
+    db = tmp_path / "kb.db"
+    invoke("index", folder, "--db", db)
+    (folder / "office.txt").write_bytes(b"\0" * 100)
+    (folder / "faq.jsonl").write_text('{"_id": "q2", "text": "Another."}\n{"_id": "q1", "te', encoding="utf-8")
+    result = CliRunner().invoke(main, ["index", str(folder), "--db", str(db)])
+    assert result.exit_code == 1
+    assert "(1 new, 0 changed, 3 unchanged)" in result.stdout
+    with Collection.open(db) as collection:
+        assert collection.count() == 6
+
+
 def test_what_cannot_be_read_is_reported_and_the_rest_indexed(folder: Path, tmp_path: Path) -> None:
     (folder / "dangling.txt").symlink_to(folder / "nowhere.txt")
     (folder / "binary.txt").write_bytes(b"\x7fELF\x00\x00\x01\x02" * 50)

@@ -56,6 +56,19 @@ def test_reranking_reorders_and_keeps_what_a_hit_knows() -> None:
     assert [hit.id for hit in rerank(CountsWord("coffee"), "a question", HITS, 1.0)] == ["b", "c", "a"]
 
 
+def test_a_budget() -> None:
+    # Over all three the first stage is 1, 0.875, 0; the two that are shown have 0 and 2, so 0 and 1; c counts as 0.
+    hits = rerank(CountsWord("coffee"), "a question", HITS, 0.5, limit=2)
+    assert [(hit.id, pytest.approx(hit.score), hit.rerank_score) for hit in hits] == [
+        ("b", 0.5 * 0.875 + 0.5, 2.0),
+        ("a", 0.5, 0.0),
+        ("c", 0.0, None),
+    ]
+    # The last stays the last, however little the first stage counts.
+    assert [hit.id for hit in rerank(CountsWord("coffee"), "a question", HITS, 1.0, limit=2)] == ["b", "a", "c"]
+    assert rerank(CountsWord("coffee"), "a question", HITS, limit=9) == rerank(CountsWord("coffee"), "a question", HITS)
+
+
 def test_a_reranker_without_an_opinion_changes_no_order() -> None:
     assert [hit.id for hit in rerank(CountsWord("milk"), "a question", HITS, 1.0)] == ["a", "b", "c"]
     assert rerank(CountsWord("milk"), "a question", []) == []

@@ -50,7 +50,7 @@ def assert_same(docs: Collection, wanted: list[Record]) -> None:
         statistics.add(term_ids(terms))
     store: Any = docs._store
     with store._reading() as client:
-        assert store._statistics(client, store._lexical[0]) == statistics
+        assert store._statistics(client) == statistics
     modes: tuple[Mode, ...] = ("dense", "lexical")
     for mode in modes:
         hits = docs.search("word7", mode=mode, limit=3)

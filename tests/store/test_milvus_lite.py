@@ -14,7 +14,8 @@ from milvine.analysis import TermStatistics, get_analyzer, term_ids
 from milvine.collection import Mode
 from milvine.errors import FilterError, StoreWriteError
 from milvine.store import Row
-from milvine.store.milvus_lite import PIVOT, READ_BATCH, TARGET, MilvusLiteStore
+from milvine.store._lite_bm25 import PIVOT
+from milvine.store.milvus_lite import READ_BATCH, MilvusLiteStore
 from small_functions import DIM, HashedWords
 
 MODES: tuple[Mode, ...] = ("dense", "lexical", "hybrid")
@@ -52,7 +53,7 @@ def store_of(docs: Collection) -> MilvusLiteStore:
 def statistics_of(docs: Collection) -> TermStatistics:
     store = store_of(docs)
     with store._reading() as client:
-        return store._statistics(client, store._lexical[0])
+        return store._statistics(client)
 
 
 def counted_anew(docs: Collection) -> TermStatistics:
@@ -154,14 +155,14 @@ def test_weighting_anew_that_was_cut_off_is_taken_up_again(collect: Collect) -> 
     store = store_of(docs)
     with store._writing() as client:  # as if killed right after it had begun, having done nothing
         true_mean = float(store._properties(client)[f"{PIVOT}.lexical"])
-        store._set(client, {f"{TARGET}.lexical": repr(true_mean * 1.2)})
+        store._bm25.set_pivots(client, target=true_mean * 1.2)
     docs.close()
     docs = collect()
     reopened = store_of(docs)
     assert len(docs.search("fox")) == 6  # the first search after opening flushes, and finds it unfinished
     with reopened._reading() as client:
         properties = reopened._properties(client)
-    assert properties[f"{PIVOT}.lexical"] == properties[f"{TARGET}.lexical"] == repr(true_mean * 1.2)
+    assert properties[f"{PIVOT}.lexical"] == properties["milvine.target.lexical"] == repr(true_mean * 1.2)
 
 
 def test_statistics_stay_true(collect: Collect) -> None:
@@ -322,7 +323,7 @@ def test_wrong_filters(docs: Collection, filter_: str) -> None:
     for use in uses:
         with pytest.raises(FilterError) as caught:
             use()
-        assert f"the filter {filter_!r} is " in str(caught.value)
+        assert f"the filter {filter_!r} " in str(caught.value)
     assert docs.count() == 1
 
 

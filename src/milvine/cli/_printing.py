@@ -55,9 +55,19 @@ def snippet_of(hit: Hit, length: int) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
+def marked_of(hit: Hit, length: int) -> str:
+    """The part of a hit's text with the most of the question's words, in bold, on one line; rich's markup."""
+    from rich.markup import escape
+
+    return " ".join(hit.highlight("[bold]", "[/bold]", length, escape=escape).split())
+
+
 def places_of(hit: Hit) -> str:
-    """Where each field placed a hit, for example `dense 3 (0.512) · lexical 1 (14.2)`."""
-    places = [f"{name} {at.rank} ({at.score:.3g})" for name, at in hit.fields.items()]
+    """Where each field placed a hit, for example `dense 3 (0.512) · lexical 1 (14.2)`.
+
+    A field that did not have it among its candidates gives `dense - (0.31)`.
+    """
+    places = [f"{name} {at.rank or '-'} ({at.score:.3g})" for name, at in hit.fields.items()]
     if hit.rerank_score is not None:
         places.append(f"reranker {hit.rerank_score:.3g}")
     return " · ".join(places)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from milvine.collection import Collection
-    from milvine.ingest import Problem, ReadCounts
+    from milvine.ingest import Document, Problem, ReadCounts
     from milvine.types import Record
 
 LISTED_PROBLEMS = 20
+BATCH = 1000  # passages looked at together
 
 
 @click.command()
@@ -24,18 +26,20 @@ LISTED_PROBLEMS = 20
 @click.option("--collection", "name", default="default", show_default=True, help="The collection in it.")
 @click.option("--language", default=None, help="The texts' language, for a new collection.  [default: en]")
 @click.option("--overlap", default=0, show_default=True, help="Tokens that neighbouring passages share.")
+@click.option("--keep", is_flag=True, help="Keep what was indexed of files that are no longer there.")
 @click.pass_context
 def index(
-    context: click.Context, paths: tuple[str, ...], db: str, name: str, language: str | None, overlap: int
+    context: click.Context, paths: tuple[str, ...], db: str, name: str, language: str | None, overlap: int, keep: bool
 ) -> None:
     """Index files and folders: .txt, .md, .rst, .html and .jsonl.
 
     Texts are split into passages that fit the model. Run it again after files have changed: only what changed is
-    embedded. A file that cannot be read is reported, and the rest is indexed; the exit status is 1 then.
+    embedded, and what was indexed of a file in these folders that is no longer there is removed. A file that cannot be
+    read is reported, and the rest is indexed; the exit status is 1 then.
     """
     from milvine.cli._printing import command
     from milvine.collection import Collection
-    from milvine.ingest import ReadCounts, read_documents, split_passages
+    from milvine.ingest import ReadCounts, read_documents
 
     started = time.monotonic()
     skipped: list[Problem] = []
@@ -52,16 +56,12 @@ def index(
     if first is None:  # before a database is made for nothing
         raise click.ClickException(_nothing(paths, counts))
     with Collection(db, name, language=language) as collection:
-        function: Any = collection.embedding_function
-        if not hasattr(function, "tokenizer"):
-            raise click.ClickException(
-                f"{db} was made with {type(function).__name__}, whose tokens cannot be counted on this machine;"
-                " split the texts yourself and add them with Collection.add"
-            )
-        passages = split_passages(chain([first], documents), function.tokenizer, function.max_length, overlap=overlap)
-        seen: Counter[str] = Counter()
-        done = collection.add(_counted(passages, seen))
-        removed = _remove_leftovers(collection, seen)
+        seen: set[str] = set()
+        done = collection.add(_records(chain([first], documents), seen), split=True, overlap=overlap)
+        removed = done.removed
+        if not keep:
+            doubtful = {problem.path for problem in skipped if problem.line is not None}
+            removed += _remove_gone(collection, paths, seen, counts.read - doubtful)
         there = collection.count()
     if counts.problems > LISTED_PROBLEMS:
         click.echo(f"… and {counts.problems - LISTED_PROBLEMS} more problems", err=True)
@@ -78,20 +78,46 @@ def index(
         context.exit(1)
 
 
-def _counted(passages: Iterable[Record], seen: Counter[str]) -> Iterator[Record]:
-    for passage in passages:
-        seen[passage.metadata["document"]] += 1
-        yield passage
+def _records(documents: Iterable[Document], seen: set[str]) -> Iterator[Record]:
+    for document in documents:
+        seen.add(document.id)
+        yield document.to_record()
 
 
-def _remove_leftovers(collection: Collection, seen: Counter[str]) -> int:
-    """Delete passages that documents had when they were longer."""
-    leftovers = []
-    for id_ in collection.ids():
-        document, _, ordinal = id_.rpartition("#")
-        if ordinal.isdecimal() and 0 < seen[document] <= int(ordinal):
-            leftovers.append(id_)
-    return collection.delete(leftovers) if leftovers else 0
+def _remove_gone(collection: Collection, paths: tuple[str, ...], seen: set[str], read: set[str]) -> int:
+    """Delete passages of documents that are no longer in these files and folders.
+
+    That is those of a file that is not there, and those that were not met in a file that was read to its end. A file
+    that is there and could not be read keeps its passages.
+    """
+    from milvine._records import in_batches
+
+    roots = tuple(os.fsencode(os.path.realpath(path)).decode("utf-8", "backslashreplace") for path in paths)
+    below = tuple(end for root in roots for end in (root + os.sep, root + "#"))
+    documents = ((id_, id_.rpartition("#")[0]) for id_ in collection.ids())
+    candidates = (id_ for id_, one in documents if one not in seen and (one in roots or one.startswith(below)))
+    gone: dict[str, list[str]] = {}
+    for batch in in_batches(candidates, BATCH):
+        for record in filter(None, collection.get(batch)):
+            source = record.metadata.get("source") if "document" in record.metadata else None
+            if isinstance(source, str) and (source in read or not _exists(source)):
+                gone.setdefault(source, []).append(record.id)
+    for source, ids in list(gone.items())[:LISTED_PROBLEMS]:
+        what = "what is no longer in it" if source in read else "it is no longer there"
+        click.echo(f"Removed: {source}: {what} ({_number(len(ids), 'passage')}; --keep would keep them)", err=True)
+    if len(gone) > LISTED_PROBLEMS:
+        click.echo(f"… and what was indexed of {len(gone) - LISTED_PROBLEMS} more files", err=True)
+    return collection.delete([id_ for ids in gone.values() for id_ in ids]) if gone else 0
+
+
+def _exists(path: str) -> bool:
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):  # it cannot be told
+        return True
+    return True
 
 
 def _nothing(paths: tuple[str, ...], counts: ReadCounts) -> str:

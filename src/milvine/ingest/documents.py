@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from milvine.types import Record
+
 
 @dataclass(frozen=True)
 class Document:
@@ -22,6 +24,10 @@ class Document:
     text: str
     title: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    def to_record(self) -> Record:
+        """The document as `Collection.add` takes it to split it; its title is in the metadata, if it has one."""
+        return Record(self.id, self.text, {**self.metadata, **({"title": self.title} if self.title else {})})
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,15 @@ class ReadCounts:
         files: Files that gave at least one document.
         documents: Documents.
         problems: Problems reported.
+        read: The files that were read to their ends, by the names that are the `source` of their documents; of a
+            `.jsonl` file some lines may have been left out, and one without text gave no document.
         ignored: Files in folders that are of no kind that milvine reads, by suffix in lower case.
     """
 
     files: int = 0
     documents: int = 0
     problems: int = 0
+    read: set[str] = field(default_factory=set)
     ignored: Counter[str] = field(default_factory=Counter)
 
 
@@ -122,6 +125,7 @@ class _Walk:
                 found += 1
                 self._counts.documents += 1
                 yield document
+            self._counts.read.add(source.name)
         except ReadError as error:
             self._report(Problem(_name(path), str(error)))
         except (OSError, UnicodeError, RecursionError) as error:

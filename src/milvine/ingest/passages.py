@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from milvine._records import DOCUMENT, END, START
 from milvine.errors import InputError
 from milvine.ingest.documents import Document
 from milvine.types import Record
@@ -34,8 +35,8 @@ def split_passages(
     words, characters. Blank documents give no passage.
 
     A passage's id is the document's, `#` and its place there, from 0, so splitting a document again replaces its
-    passages. Its metadata are the document's with `document` (the id, by which those left over are found), `title`,
-    and `start` and `end`: it is characters `start` to `end` of the document's text.
+    passages. Its metadata are the document's with `title`, where it has one, `document` (the id, by which those left
+    over are found), and `start` and `end`: it is characters `start` to `end` of the document's text.
 
     A word that the tokenizer takes for one unknown token, or a desert of spaces, could make a passage of any length,
     so a passage also has at most 16 characters a token and `MOST_CHARACTERS` in all.
@@ -85,9 +86,10 @@ class _Splitter:
             ordinal = 0
             try:
                 for start, raw in self._pieces(document):
-                    place = {"document": document.id, "title": document.title, "start": start, "end": start + len(raw)}
+                    named = {"title": document.title} if document.title else {}
+                    place = {DOCUMENT: document.id, START: start, END: start + len(raw)}
                     text = f"{title}\n{raw}" if title and not raw.lstrip("#= \n").startswith(title) else raw
-                    yield Record(f"{document.id}#{ordinal}", text, {**document.metadata, **place})
+                    yield Record(f"{document.id}#{ordinal}", text, {**document.metadata, **named, **place})
                     ordinal += 1
             except UnicodeEncodeError as error:
                 raise InputError(

@@ -28,6 +28,7 @@ CHANNEL_OPTIONS = {"grpc.keepalive_time_ms": 2**31 - 1}
 _LOUD = (
     "pymilvus.decorators",
     "pymilvus.client.grpc_handler",
+    "pymilvus.client.connection_manager",
     "milvus_lite.adapter.grpc.servicer",
 )
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from milvine.types import DenseVector, Record
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+SparseRow: TypeAlias = "csr_array"
+"""One sparse vector: a `csr_array` of one row, float32, no explicit zeros; it may be empty."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,17 @@ class DenseField:
 
     name: str
     dim: int
+
+
+@dataclass(frozen=True)
+class SparseField:
+    """A field of learned sparse vectors, such as SPLADE's, compared by their inner product; no weight is negative.
+
+    Attributes:
+        name: The field's name.
+    """
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -39,7 +56,8 @@ class LexicalField:
     b: float
 
 
-MakeFields: TypeAlias = Callable[[dict[str, Any]], Sequence[DenseField | LexicalField]]
+Field: TypeAlias = "DenseField | SparseField | LexicalField"
+MakeFields: TypeAlias = Callable[[dict[str, Any]], Sequence[Field]]
 """A collection's configuration to the fields that it has."""
 
 
@@ -50,12 +68,13 @@ class Row:
     Attributes:
         record: The record.
         content_hash: A hash of its text and metadata.
-        vectors: Dense field's name to vector.
+        vectors: For each dense and each sparse field its vector; an empty sparse one is found by nothing. A lexical
+            field's come of the text.
     """
 
     record: Record
     content_hash: str
-    vectors: dict[str, DenseVector]
+    vectors: dict[str, DenseVector | SparseRow]
 
 
 class Match(NamedTuple):
@@ -76,7 +95,11 @@ class Store(Protocol):
     """What the collection's maker stored with it, as JSON."""
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Write rows; a row whose id is there already is replaced whole."""
+        """Write rows; a row whose id is there already is replaced whole.
+
+        Raises:
+            InputError: A sparse vector has a weight that is negative, NaN or infinite; then nothing is written.
+        """
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete rows and return how many were there."""
@@ -93,6 +116,12 @@ class Store(Protocol):
     def count(self, filter: str | None = None) -> int:
         """How many rows there are, or pass the filter."""
 
+    def rows(self, filter: str | None = None, *, vectors: bool = False) -> Iterator[Row]:
+        """All rows, or those that pass the filter, in no particular order, read some at a time.
+
+        Rows that are written or deleted meanwhile may be among them or not. Without `vectors` the rows have none.
+        """
+
     def search_dense(
         self,
         field: str,
@@ -102,6 +131,19 @@ class Store(Protocol):
     ) -> list[list[Match]]:
         """For each vector the nearest rows, best first; scores are cosines."""
 
+    def search_sparse(
+        self,
+        field: str,
+        vectors: Sequence[SparseRow],
+        limit: int,
+        filter: str | None = None,
+    ) -> list[list[Match]]:
+        """For each vector the rows with the highest inner product above 0, best first; an empty one finds nothing.
+
+        Raises:
+            InputError: A vector has a weight that is negative, NaN or infinite.
+        """
+
     def search_lexical(
         self,
         field: str,
@@ -110,6 +152,21 @@ class Store(Protocol):
         filter: str | None = None,
     ) -> list[list[Match]]:
         """For each query the rows with the highest BM25 above 0, best first."""
+
+    def score(
+        self,
+        field: str,
+        queries: Sequence[DenseVector] | Sequence[SparseRow] | Sequence[str],
+        ids: Sequence[Sequence[str]],
+    ) -> list[dict[str, float]]:
+        """For each query the field's scores of rows that a search may not have brought, as a search would give them.
+
+        Args:
+            field: Any field.
+            queries: What `search_dense`, `search_sparse` or `search_lexical` takes, after the field's kind.
+            ids: For each query the rows to score. A row that is not there is left out; one that shares nothing with
+                the query in a sparse or lexical field has 0.
+        """
 
     def flush(self) -> None:
         """Bring what was written into the form that is fast to search."""

@@ -1,27 +1,15 @@
-"""Collections in Milvus Lite: a database in a folder, in this process.
-
-Lexical search is BM25 made of sparse vectors: a row carries its terms' weights without idf, the query brings the idf
-of the moment. Milvus Lite's own BM25 is not used, because it counts documents segment by segment: a freshly added
-handful of rows would be scored by an idf of its own. Terms are hashed to sparse dimensions, so there is no vocabulary
-to keep, and the statistics are counted from the rows when they are first needed: they cannot be lost, nor contradict
-the rows.
-
-A weight depends on the mean length of a text, which is not known until all texts are there. Rows are weighted by the
-*pivot*, the mean length at the time, kept with the collection. Once the real mean has moved away from it, `flush` sets
-a *target*, by which rows are written from then on, and weights all rows anew; when it is done, the target is the pivot.
-"""
+"""Collections in Milvus Lite: a database in a folder, in this process."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 from milvine._records import MAX_ID_BYTES, MAX_TEXT_BYTES, in_batches
-from milvine.analysis import NO_TERMS, TermStatistics, document_vectors, query_vectors, term_ids
+from milvine.analysis import TermStatistics
 from milvine.errors import (
     CollectionExistsError,
     CollectionMismatchError,
@@ -30,17 +18,19 @@ from milvine.errors import (
     StoreError,
     StoreWriteError,
 )
+from milvine.store._attaching import attached
+from milvine.store._lite_bm25 import LiteBM25, has_drifted, mean_length
 from milvine.store._lite_database import LiteDatabase
-from milvine.store.base import DenseField, LexicalField, MakeFields, Match, Row
+from milvine.store._rows import Columns, check_sparse, scores, to_entity, to_row, to_score, to_sparse
+from milvine.store.base import DenseField, Field, LexicalField, MakeFields, Match, Row, SparseField, SparseRow
 from milvine.types import DenseVector, Record
 
-CONFIG, PIVOT, TARGET = "milvine.config", "milvine.pivot", "milvine.target"
+CONFIG = "milvine.config"
 WRITE_BATCH = 100  # measured: larger inserts are slower by the row
 READ_BATCH = 2000
 UNFLUSHED_ROWS = 1000  # beyond this a search of rows not yet flushed takes longer than the flush
-PIVOT_DRIFT = 1.25
-_SURROGATE = re.compile("[\ud800-\udfff]")  # no Unicode text has any, so no row has such an id
-_ESCAPES = str.maketrans({'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+SPARSE = ("SPARSE_INVERTED_INDEX", "IP")
+INDEXES = {DenseField: ("FLAT", "COSINE"), SparseField: SPARSE, LexicalField: SPARSE}
 
 
 class MilvusLiteStore:
@@ -54,6 +44,7 @@ class MilvusLiteStore:
         fields: MakeFields,
         config: dict[str, Any] | None,
         must_be_new: bool,
+        columns: Mapping[str, str] | None = None,
     ) -> None:
         if not name.isidentifier() or not name.isascii() or len(name) > 255:
             raise InputError(
@@ -61,39 +52,55 @@ class MilvusLiteStore:
             )
         self._name = name
         self._closed = False
-        self._database = LiteDatabase.acquire(path, create=config is not None)
+        self._database = LiteDatabase.acquire(path, create=config is not None and columns is None)
         try:
-            self.config = self._open(fields, config, must_be_new=must_be_new)
+            self.config = self._open(fields, config, columns, must_be_new=must_be_new)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, fields: MakeFields, config: dict[str, Any] | None, *, must_be_new: bool) -> dict[str, Any]:
+    def _open(
+        self,
+        fields: MakeFields,
+        config: dict[str, Any] | None,
+        columns: Mapping[str, str] | None,
+        *,
+        must_be_new: bool,
+    ) -> dict[str, Any]:
         with self._reading() as client:
             there = client.list_collections()
             properties = self._properties(client) if self._name in there else {}
-        if self._name in there:
+        if self._name in there and columns is None:
             if must_be_new:
                 raise CollectionExistsError(
                     f"{self._database.path} already holds a collection {self._name!r}; open it, or choose another name"
                 )
             if CONFIG not in properties:
                 raise CollectionMismatchError(
-                    f"the collection {self._name!r} in {self._database.path} was not made by milvine; use another name"
+                    f"the collection {self._name!r} in {self._database.path} was not made by milvine; use another name,"
+                    " or Collection.attach to search it"
                 )
             config = json.loads(properties[CONFIG])
-        if config is None:
+        if config is None or (columns is not None and self._name not in there):
             listed = ", ".join(sorted(there)) or "none"
             raise CollectionNotFoundError(
                 f"{self._database.path} holds no collection {self._name!r}; its collections: {listed}"
             )
-        made = fields(config)
-        self._dense = [field for field in made if isinstance(field, DenseField)]
-        self._lexical = [field for field in made if isinstance(field, LexicalField)]
+        if CONFIG in properties and columns is not None:
+            raise CollectionMismatchError(f"milvine made the collection {self._name!r}; use Collection.open")
+        self._fields: dict[str, Field] = {field.name: field for field in fields(config)}
+        self._metrics = {name: INDEXES[type(field)][1] for name, field in self._fields.items()}
+        lexical = next((field for field in self._fields.values() if isinstance(field, LexicalField)), None)
+        self._bm25 = None if lexical is None else LiteBM25(self._database, self._name, lexical)
+        self._columns = Columns()
         with self._writing() as client:
-            if not client.has_collection(self._name):
-                self._create(client, config)
-            self._load(client)
+            if columns is not None:
+                self._columns, self._metrics = attached(client, self._name, list(self._fields.values()), columns)
+                client.load_collection(self._name)
+            else:
+                if not client.has_collection(self._name):
+                    self._create(client, config)
+                self._load(client)
         return config
 
     def _create(self, client: Any, config: dict[str, Any]) -> None:
@@ -103,27 +110,28 @@ class MilvusLiteStore:
         schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=MAX_ID_BYTES)
         schema.add_field("text", DataType.VARCHAR, max_length=MAX_TEXT_BYTES)
         schema.add_field("content_hash", DataType.VARCHAR, max_length=64)
-        for dense in self._dense:
-            schema.add_field(dense.name, DataType.FLOAT_VECTOR, dim=dense.dim)
-        for lexical in self._lexical:
-            schema.add_field(lexical.name, DataType.SPARSE_FLOAT_VECTOR)
-            schema.add_field(_length(lexical), DataType.INT64)
+        for field in self._fields.values():
+            if isinstance(field, DenseField):
+                schema.add_field(field.name, DataType.FLOAT_VECTOR, dim=field.dim)
+            else:
+                schema.add_field(field.name, DataType.SPARSE_FLOAT_VECTOR)
+        if self._bm25:
+            schema.add_field(self._bm25.columns[1], DataType.INT64)
         properties = {CONFIG: json.dumps(config, ensure_ascii=False)}
         self._database.remove_unfinished(self._name)
         client.create_collection(self._name, schema=schema, properties=properties)
         self._database.unflushed[self._name] = 0
-        for lexical in self._lexical:
-            self._database.statistics[self._name, lexical.name] = TermStatistics()
+        if self._bm25:
+            self._bm25.begin(TermStatistics())
 
     def _load(self, client: Any) -> None:
         """Make the collection searchable; if its maker was killed before its indexes were made, they are made now."""
         indexed = client.list_indexes(self._name)
         index = client.prepare_index_params()
-        wanted = [(field.name, "FLAT", "COSINE") for field in self._dense]
-        wanted += [(field.name, "SPARSE_INVERTED_INDEX", "IP") for field in self._lexical]
-        for name, kind, metric in wanted:
-            if name not in indexed:
-                index.add_index(name, index_type=kind, metric_type=metric)
+        for field in self._fields.values():
+            if field.name not in indexed:
+                kind, metric = INDEXES[type(field)]
+                index.add_index(field.name, index_type=kind, metric_type=metric)
         if index:
             client.create_index(self._name, index, sync=False)  # it is done at once; waiting takes half a second each
         client.load_collection(self._name)
@@ -131,117 +139,146 @@ class MilvusLiteStore:
     def write(self, rows: Sequence[Row]) -> None:
         """See `Store.write`."""
         latest = list({row.record.id: row for row in rows}.values())
-        texts = [row.record.text for row in latest]
-        terms = {field.name: [term_ids(one) for one in field.analyze(texts)] for field in self._lexical}
+        for field in self._fields.values():
+            if isinstance(field, SparseField):
+                check_sparse((row.vectors[field.name] for row in latest), f"{field.name!r} of row")
+        self._columns.check_writable(row.record for row in latest)
+        terms = self._bm25.terms([row.record.text for row in latest]) if self._bm25 else []
         for batch in in_batches(range(len(latest)), WRITE_BATCH):
-            entities = [_entity(latest[at]) for at in batch]
+            entities = [to_entity(latest[at], self._columns) for at in batch]
+            own = [terms[at] for at in batch] if self._bm25 else []
             with self._writing() as client:
-                come = {}
-                for field in self._lexical:
-                    target = self._target(client, field) or self._begin(client, field, terms[field.name])
-                    own = [terms[field.name][at] for at in batch]
-                    _add_terms(entities, field, own, target)
-                    come[field.name] = [(set(ids), len(ids)) for ids in own]
-                gone = self._counted(client, [entity["id"] for entity in entities])
+                if self._bm25:
+                    self._bm25.weigh(client, entities, own, mean_length(terms))
+                gone = self._counted(client, [entity[self._columns.id] for entity in entities])
                 # Here `insert` replaces a row whole, where `upsert` would keep metadata that is no longer there.
                 client.insert(self._name, entities)
                 self._wrote(len(batch))
-                self._count(gone, come)
+                if self._bm25:
+                    self._bm25.count(gone, [(set(ids), len(ids)) for ids in own])
 
     def delete(self, ids: Sequence[str]) -> int:
         """See `Store.delete`."""
         deleted = 0
-        for batch in in_batches(ids, READ_BATCH):
+        key = self._columns.id
+        for batch in in_batches(self._columns.keys(ids), READ_BATCH):
             with self._writing() as client:
-                there = [row["id"] for row in self._rows(client, batch, ["id"])]
+                there = [row[key] for row in self._rows(client, batch, [key])]
                 if not there:
                     continue
                 gone = self._counted(client, there)
-                client.delete(self._name, filter=_id_in(there))
+                client.delete(self._name, filter=self._columns.id_in(there))
                 self._wrote(len(there))
-                self._count(gone, {})
+                if self._bm25:
+                    self._bm25.count(gone, [])
             deleted += len(there)
         return deleted
 
     def content_hashes(self, ids: Sequence[str]) -> dict[str, str]:
         """See `Store.content_hashes`."""
+        columns = self._columns
         with self._reading() as client:
-            return {row["id"]: row["content_hash"] for row in self._rows(client, ids, ["id", "content_hash"])}
+            found = self._rows(client, columns.keys(ids), columns.hashed)
+            return {str(row[columns.id]): columns.to_hash(row) for row in found}
 
     def get(self, ids: Sequence[str]) -> dict[str, Record]:
         """See `Store.get`."""
-        records = {}
         with self._reading() as client:
-            for row in self._rows(client, ids, ["id", "text", "$meta"]):
-                id_, text = row.pop("id"), row.pop("text")
-                records[id_] = Record(id_, text, row)
-        return records
+            found = self._rows(client, self._columns.keys(ids), self._columns.record)
+            records = [self._columns.to_record(row) for row in found]
+        return {record.id: record for record in records}
 
     def ids(self, filter: str | None = None) -> Iterator[str]:
         """See `Store.ids`."""
         with self._reading(filter) as client:
-            return iter(self._ids(client, filter))
+            return map(str, self._ids(client, filter))
 
     def count(self, filter: str | None = None) -> int:
         """See `Store.count`."""
         with self._reading(filter) as client:
             return int(client.query(self._name, filter=filter or "", output_fields=["count(*)"])[0]["count(*)"])
 
+    def rows(self, filter: str | None = None, *, vectors: bool = False) -> Iterator[Row]:
+        """See `Store.rows`. The ids are held, the rows are not."""
+        with self._reading(filter) as client:
+            ids = self._ids(client, filter)
+        return self._stream(ids, vectors=vectors)
+
+    def _stream(self, ids: list[Any], *, vectors: bool) -> Iterator[Row]:
+        columns = self._columns
+        fields = [field for field in self._fields.values() if vectors and not isinstance(field, LexicalField)]
+        names = [*columns.record, *(columns.vector(field.name) for field in fields)]
+        names += [columns.content_hash] if columns.content_hash else []
+        for batch in in_batches(ids, WRITE_BATCH if vectors else READ_BATCH):
+            with self._reading() as client:
+                found = list(self._rows(client, batch, names))
+            yield from (to_row(row, columns, fields) for row in found)
+
     def search_dense(
-        self,
-        field: str,
-        vectors: Sequence[DenseVector],
-        limit: int,
-        filter: str | None = None,
+        self, field: str, vectors: Sequence[DenseVector], limit: int, filter: str | None = None
     ) -> list[list[Match]]:
         """See `Store.search_dense`."""
         self._flush_if_slow()
         with self._reading(filter) as client:
             return self._search(client, field, list(vectors), limit, filter)
 
+    def search_sparse(
+        self, field: str, vectors: Sequence[SparseRow], limit: int, filter: str | None = None
+    ) -> list[list[Match]]:
+        """See `Store.search_sparse`."""
+        check_sparse(vectors, "the query")
+        self._flush_if_slow()
+        with self._reading(filter) as client:
+            return self._search_sparse(client, field, list(vectors), limit, filter)
+
     def search_lexical(
-        self,
-        field: str,
-        queries: Sequence[str],
-        limit: int,
-        filter: str | None = None,
+        self, field: str, queries: Sequence[str], limit: int, filter: str | None = None
     ) -> list[list[Match]]:
         """See `Store.search_lexical`."""
         self._flush_if_slow()
-        lexical = next(known for known in self._lexical if known.name == field)
-        terms = [term_ids(query) for query in lexical.analyze(queries)]
+        bm25 = self._lexical(field)
+        terms = bm25.terms(queries)
         with self._reading(filter) as client:
-            vectors = query_vectors(terms, self._statistics(client, lexical))
-            # Milvus refuses an empty query; one without a known term finds nothing.
-            asked = [at for at in range(len(queries)) if vectors.indptr[at] < vectors.indptr[at + 1]]
-            if not asked and filter:
-                client.query(self._name, filter=filter, output_fields=["id"], limit=1)  # or a wrong one passes unseen
-            found = self._search(client, field, [vectors[at : at + 1] for at in asked], limit, filter)
-        matches: list[list[Match]] = [[] for _ in queries]
-        for at, one in zip(asked, found, strict=True):
-            matches[at] = one
-        return matches
+            return self._search_sparse(client, field, bm25.queries(terms, self._statistics(client)), limit, filter)
+
+    def score(
+        self,
+        field: str,
+        queries: Sequence[DenseVector] | Sequence[SparseRow] | Sequence[str],
+        ids: Sequence[Sequence[str]],
+    ) -> list[dict[str, float]]:
+        """See `Store.score`."""
+        key, column = self._columns.id, self._columns.vector(field)
+        made: Any = queries
+        is_lexical = isinstance(self._fields[field], LexicalField)
+        terms = self._lexical(field).terms(made) if is_lexical else []
+        wanted = self._columns.keys(dict.fromkeys(id_ for some in ids for id_ in some))
+        with self._reading() as client:
+            if is_lexical:
+                made = self._lexical(field).queries(terms, self._statistics(client))
+            stored = {str(row[key]): row[column] for row in self._rows(client, wanted, [key, column])}
+        return [scores(query, stored, some, self._metrics[field]) for query, some in zip(made, ids, strict=True)]
 
     def flush(self) -> None:
         """See `Store.flush`."""
         with self._writing() as client:
             self._flush(client)
-        for field in self._lexical:
+        if self._bm25:
             with self._reading() as client:
-                properties, avgdl = self._properties(client), self._statistics(client, field).avgdl
-            pivot, target = (float(properties.get(f"{key}.{field.name}", 0.0)) for key in (PIVOT, TARGET))
-            if avgdl and not target / PIVOT_DRIFT <= avgdl <= target * PIVOT_DRIFT:
-                self._weight_anew(field, avgdl)
+                mean = self._statistics(client).avgdl
+                pivot, target = self._bm25.pivots(client)
+            if has_drifted(mean, target):
+                self._weigh_anew(self._bm25, mean)
             elif pivot != target:  # whoever began it did not come to the end
-                self._weight_anew(field, target)
+                self._weigh_anew(self._bm25, target)
 
     def drop(self) -> None:
         """See `Store.drop`."""
         with self._writing() as client:
             client.drop_collection(self._name)
             self._database.unflushed.pop(self._name, None)
-            for field in self._lexical:
-                self._database.statistics.pop((self._name, field.name), None)
+            if self._bm25:
+                self._bm25.forget()
         self.close()
 
     def close(self) -> None:
@@ -262,22 +299,15 @@ class MilvusLiteStore:
         if self._closed:
             raise StoreError(f"the collection {self._name!r} of {self._database.path} is closed; open it again")
 
+    def _lexical(self, field: str) -> LiteBM25:
+        if self._bm25 is None or self._bm25.field.name != field:
+            raise InputError(f"the collection {self._name!r} has no lexical field {field!r}")
+        return self._bm25
+
     # What follows is called within `_reading` or `_writing`.
 
     def _properties(self, client: Any) -> dict[str, str]:
         return dict(client.describe_collection(self._name).get("properties", {}))
-
-    def _target(self, client: Any, field: LexicalField) -> float:
-        return float(self._properties(client).get(f"{TARGET}.{field.name}", 0.0))
-
-    def _begin(self, client: Any, field: LexicalField, terms: list[list[int]]) -> float:
-        """The pivot and target of a collection that has none yet: the mean length of these, its first rows."""
-        mean = sum(map(len, terms)) / len(terms) or 1.0
-        self._set(client, {f"{key}.{field.name}": repr(mean) for key in (PIVOT, TARGET)})
-        return mean
-
-    def _set(self, client: Any, properties: dict[str, str]) -> None:
-        client.alter_collection_properties(self._name, properties)
 
     def _wrote(self, rows: int) -> None:
         if self._name in self._database.unflushed:
@@ -287,58 +317,52 @@ class MilvusLiteStore:
         client.flush(self._name)
         self._database.unflushed[self._name] = 0
 
-    def _counted(self, client: Any, ids: list[str]) -> dict[str, list[tuple[set[int], int]]]:
-        """For each field whose statistics are known: distinct terms and length of each of these rows that is there."""
-        counted = {}
-        for field in self._lexical:
-            statistics = self._database.statistics.get((self._name, field.name))
-            if statistics is not None and statistics.n_documents:
-                counted[field.name] = list(self._terms(self._rows(client, ids, [field.name, _length(field)]), field))
-        return counted
+    def _counted(self, client: Any, keys: list[Any]) -> list[tuple[set[int], int]]:
+        """Terms and length of each of these rows that is there, if the statistics are known."""
+        if not self._bm25 or not self._bm25.counts:
+            return []
+        return list(self._bm25.counted(self._rows(client, keys, self._bm25.columns)))
 
-    def _terms(self, rows: Iterator[dict[str, Any]], field: LexicalField) -> Iterator[tuple[set[int], int]]:
-        return ((row[field.name].keys() - {NO_TERMS}, row[_length(field)]) for row in rows)
+    def _statistics(self, client: Any) -> TermStatistics:
+        return self._bm25.statistics(self._all(client, self._bm25.columns)) if self._bm25 else TermStatistics()
 
-    def _count(self, gone: dict[str, list[tuple[set[int], int]]], come: dict[str, list[tuple[set[int], int]]]) -> None:
-        for field in self._lexical:
-            statistics = self._database.statistics.get((self._name, field.name))
-            if statistics is None:
-                continue
-            for terms, length in gone.get(field.name, ()):
-                statistics.remove(terms, length)
-            for terms, length in come.get(field.name, ()):
-                statistics.add(terms, length)
-
-    def _statistics(self, client: Any, field: LexicalField) -> TermStatistics:
-        known = self._database.statistics.get((self._name, field.name))
-        if known is None:
-            known = TermStatistics()
-            rows = self._rows(client, self._ids(client, None), [field.name, _length(field)])
-            for terms, length in self._terms(rows, field):
-                known.add(terms, length)
-            self._database.statistics[self._name, field.name] = known
-        return known
-
-    def _ids(self, client: Any, filter_: str | None) -> list[str]:
+    def _ids(self, client: Any, filter_: str | None) -> list[Any]:
         # Not by Milvus' iterator: it pastes the last id into its next filter, quotes and all.
-        return [row["id"] for row in client.query(self._name, filter=filter_ or "", output_fields=["id"])]
+        key = self._columns.id
+        return [row[key] for row in client.query(self._name, filter=filter_ or "", output_fields=[key])]
 
-    def _rows(self, client: Any, ids: Sequence[str], fields: list[str]) -> Iterator[dict[str, Any]]:
-        storable = [id_ for id_ in ids if not _SURROGATE.search(id_)]
-        for batch in in_batches(storable, READ_BATCH):
-            yield from client.query(self._name, filter=_id_in(batch), output_fields=fields)
+    def _all(self, client: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
+        yield from self._rows(client, self._ids(client, None), columns)
+
+    def _rows(self, client: Any, keys: Sequence[Any], columns: list[str]) -> Iterator[dict[str, Any]]:
+        for batch in in_batches(keys, READ_BATCH):
+            yield from client.query(self._name, filter=self._columns.id_in(batch), output_fields=columns)
 
     def _search(
         self, client: Any, field: str, vectors: list[Any], limit: int, filter_: str | None
     ) -> list[list[Match]]:
         if not vectors:
             return []
+        key, column, metric = self._columns.id, self._columns.vector(field), self._metrics[field]
         found = client.search(
-            self._name, data=vectors, anns_field=field, limit=limit, filter=filter_ or "", output_fields=["id"]
+            self._name, data=vectors, anns_field=column, limit=limit, filter=filter_ or "", output_fields=[key]
         )
-        return [[Match(hit["id"], float(hit["distance"])) for hit in hits] for hits in found]
+        return [[Match(str(hit[key]), to_score(float(hit["distance"]), metric)) for hit in hits] for hits in found]
 
-    # And this is called outside of them.
+    def _search_sparse(
+        self, client: Any, field: str, rows: list[SparseRow], limit: int, filter_: str | None
+    ) -> list[list[Match]]:
+        # Milvus refuses an empty query; one without a known term finds nothing.
+        asked = [at for at, row in enumerate(rows) if row.data.any()]
+        if not asked and filter_:  # or a wrong one passes unseen
+            client.query(self._name, filter=filter_, output_fields=[self._columns.id], limit=1)
+        found = self._search(client, field, [to_sparse(rows[at]) for at in asked], limit, filter_)
+        matches: list[list[Match]] = [[] for _ in rows]
+        for at, one in zip(asked, found, strict=True):
+            matches[at] = [match for match in one if match.score > 0]
+        return matches
+
+    # And these are called outside of them.
 
     def _flush_if_slow(self) -> None:
         # What an earlier process wrote may not have been flushed either.
@@ -347,45 +371,18 @@ class MilvusLiteStore:
                 self.flush()
             self._database.unflushed[self._name] = 0
 
-    def _weight_anew(self, field: LexicalField, target: float) -> None:
+    def _weigh_anew(self, bm25: LiteBM25, target: float) -> None:
         """Give every row the weights of another pivot; others may read and write meanwhile."""
         with self._writing() as client:
-            self._set(client, {f"{TARGET}.{field.name}": repr(target)})
+            bm25.set_pivots(client, target=target)
             ids = self._ids(client, None)
         for batch in in_batches(ids, WRITE_BATCH):
             with self._writing() as client:
                 rows = list(self._rows(client, batch, ["id", "text"]))
-                terms = [term_ids(text) for text in field.analyze([row["text"] for row in rows])]
                 entities = [{"id": row["id"]} for row in rows]
-                _add_terms(entities, field, terms, self._target(client, field))
+                bm25.weigh(client, entities, bm25.terms([row["text"] for row in rows]), target)
                 if entities:
                     client.upsert(self._name, entities, partial_update=True)
         with self._writing() as client:
             self._flush(client)
-            self._set(client, {f"{PIVOT}.{field.name}": repr(target)})
-
-
-def _length(field: LexicalField) -> str:
-    return f"{field.name}_length"
-
-
-def _entity(row: Row) -> dict[str, Any]:
-    record = row.record
-    return {**record.metadata, "id": record.id, "text": record.text, "content_hash": row.content_hash, **row.vectors}
-
-
-def _add_terms(entities: list[dict[str, Any]], field: LexicalField, terms: list[list[int]], pivot: float) -> None:
-    weights = document_vectors(terms, pivot, field.k1, field.b)
-    for at, (entity, ids) in enumerate(zip(entities, terms, strict=True)):
-        # One-row slices: pymilvus misreads a whole csr matrix, and `weights[at]`. A row may not be empty.
-        entity[field.name] = weights[at : at + 1] if ids else {NO_TERMS: 1.0}
-        entity[_length(field)] = len(ids)
-
-
-def _id_in(ids: Sequence[str]) -> str:
-    """A filter that passes these ids. pymilvus' own `ids=` pastes them in unescaped."""
-    return f"id in [{', '.join(_literal(id_) for id_ in ids)}]"
-
-
-def _literal(text: str) -> str:
-    return f'"{text.translate(_ESCAPES)}"'
+            bm25.set_pivots(client, pivot=target)

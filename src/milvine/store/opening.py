@@ -2,12 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from milvine._texts import as_text
-from milvine.errors import InputError
+from milvine.errors import InputError, InputTypeError
 from milvine.store.base import MakeFields, Store
+
+
+class StoreOptions(TypedDict, total=False):
+    """The keyword arguments of a collection on a Milvus server; for a path on this machine there are none.
+
+    Those from `index` to `partition_key` hold for a collection that is made by this; opening one that is there with
+    another index type or partition key is refused.
+
+    Attributes:
+        token: What the server asks for, such as "user:password" or an API key; else of `user` and `password`, of the
+            URI, or of the environment variable MILVUS_TOKEN. It is never stored nor shown.
+        user: The user, with `password` instead of `token`.
+        password: The user's password.
+        db_name: The database; else what follows the URI's host, or the server's default one.
+        timeout: Seconds that a request may take, and that a write waits for a server that restarts; by default 30.
+        consistency_level: For searches and reads: "Strong" (all that anybody wrote is found, for up to .2 s a search),
+            "Session" (the default: what this object wrote is found), "Bounded" or "Eventually".
+        search_params: Parameters of searches of dense fields, as the index knows them: `{"ef": 200}`.
+        index: The index of dense fields: a type ("AUTOINDEX", the default, "HNSW", "IVF_FLAT"), or a mapping of
+            "index_type" and its parameters; or a mapping of field names, sparse ones too, to such.
+        shards: Over how many shards rows are spread; by default the server's own number.
+        replicas: How many times the collection is loaded, unless it is loaded already.
+        partition_key: The metadata key by whose value rows are kept apart, such as a tenant's name; every record must
+            have it then, as a string. A filter `tenant == "a"` reads that tenant's part alone.
+        server_pem_path: The file of the authority's certificate, for TLS (`https://`) with a certificate of one's own.
+        server_name: The name in the server's certificate, if it is another than the URI's.
+        client_pem_path: The file of the client's certificate, for TLS in both directions.
+        client_key_path: The file of the client's key, likewise.
+        ca_pem_path: The file of the authority's certificate, likewise.
+    """
+
+    token: str | None
+    user: str | None
+    password: str | None
+    db_name: str | None
+    timeout: float | None
+    consistency_level: str | None
+    search_params: Mapping[str, Any] | None
+    index: str | Mapping[str, Any] | None
+    shards: int | None
+    replicas: int | None
+    partition_key: str | None
+    server_pem_path: str | None
+    server_name: str | None
+    client_pem_path: str | None
+    client_key_path: str | None
+    ca_pem_path: str | None
 
 
 def open_store(
@@ -17,34 +65,58 @@ def open_store(
     fields: MakeFields,
     config: dict[str, Any] | None = None,
     must_be_new: bool = False,
+    columns: Mapping[str, str] | None = None,
+    options: StoreOptions | None = None,
 ) -> Store:
     """Open a collection's store, or make it.
 
     Args:
-        uri: A path that ends in `.db`: Milvus Lite, in this process.
+        uri: A path that ends in `.db`: Milvus Lite, in this process. Or the address of a Milvus server or cluster, such
+            as `http://host:19530`; `https://` for TLS.
         name: The collection.
         fields: Given the collection's configuration, the fields that it has; called with the stored configuration when
             the collection exists, so that a mismatch can be refused before anything is touched.
         config: What to store with a new collection; `None` if the collection, and its database, must exist.
         must_be_new: Refuse a collection that exists.
+        columns: For a collection that another tool made: which column holds what; see `Collection.attach`.
+        options: How to reach a server, and how to make a collection there.
 
     Raises:
-        InputError: The URI means no store that milvine has, or the name is not allowed.
+        InputError: The URI means no store that milvine has, the name is not allowed, or an option is not.
         StoreNotFoundError: There is no database, and `config` is `None`; or no folder to hold one.
         StoreLockedError: Another process has the database open.
         CollectionNotFoundError: There is no such collection, and `config` is `None`.
         CollectionExistsError: There is one, and it must be new.
-        CollectionMismatchError: It is not milvine's, or `fields` refuses it.
+        CollectionMismatchError: It is not milvine's, or `fields` refuses it, or it was made with other options.
+        StoreConnectionError: The server cannot be reached.
+        StoreError: The server refuses the token.
     """
     text = str(uri) if isinstance(uri, Path) else as_text(uri, "uri")
-    scheme, separator, _ = text.partition("://")
-    if separator:  # the rest is not shown: it may hold a password
-        raise InputError(
-            f"the URI {scheme}://… names a Milvus server; this version of milvine keeps collections in Milvus Lite"
-            ' alone: give a path that ends in .db, such as "kb.db"'
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    if unknown := given.keys() - StoreOptions.__annotations__.keys():
+        raise InputTypeError(f"{', '.join(sorted(unknown))}: no such argument; see milvine.Collection")
+    if "://" in text:
+        from milvine.store.milvus_server import MilvusServerStore
+
+        return MilvusServerStore(
+            text, name, fields=fields, config=config, must_be_new=must_be_new, columns=columns, options=given
         )
     if not text.endswith(".db"):
-        raise InputError(f'{text!r} must be a path that ends in .db (a Milvus Lite database), such as "kb.db"')
+        raise InputError(
+            f'{text!r} must be a path that ends in .db (a Milvus Lite database), such as "kb.db", or the address of a'
+            ' Milvus server, such as "http://localhost:19530"'
+        )
+    if given:
+        raise InputError(
+            f"{', '.join(sorted(given))}: for Milvus servers alone, and {text!r} is a path on this machine; leave it"
+            " out"
+        )
     from milvine.store.milvus_lite import MilvusLiteStore
 
-    return MilvusLiteStore(Path(text), name, fields=fields, config=config, must_be_new=must_be_new)
+    return MilvusLiteStore(Path(text), name, fields=fields, config=config, must_be_new=must_be_new, columns=columns)
+
+
+def shown_uri(uri: str | Path) -> str:
+    """The URI as it may be shown: without the user and the password that it may hold."""
+    scheme, separator, rest = str(uri).partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if separator else str(uri)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from milvine._identity import functions, new_config
+from milvine._identity import field_set, new_config
 from milvine.errors import CollectionMismatchError, InputError, ModelFileError, ModelUnavailableError, TruncationWarning
 from milvine.model.dense import SentenceTransformerEmbeddingFunction
 from tiny_bert import weights
@@ -90,7 +90,7 @@ def test_the_identity_names_the_folder_and_the_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["someone/chain", "all-MiniLM-L12-v2"])
 def test_a_model_whose_files_lie_in_a_given_folder_is_rebuilt_under_its_own_name(tmp_path: Path, name: str) -> None:
     made = SentenceTransformerEmbeddingFunction(name, folder=write_model(tmp_path, "prompted"))
-    rebuilt, _ = functions(new_config(made, "en"), None, None)
+    rebuilt = field_set(new_config(made, "en")).functions["dense"]
     assert rebuilt.identity() == made.identity()
     assert made.identity()["model"] == name
     np.testing.assert_array_equal(rebuilt(TEXTS), made(TEXTS))
@@ -99,23 +99,23 @@ def test_a_model_whose_files_lie_in_a_given_folder_is_rebuilt_under_its_own_name
 def test_it_is_rebuilt_only_from_the_same_weights_where_they_were(tmp_path: Path) -> None:
     folder = write_model(tmp_path, "mean_tokens")
     stored = new_config(SentenceTransformerEmbeddingFunction(folder), "en")
-    assert functions(stored, None, None)[0].identity()["folder"] == str(folder)
+    assert field_set(stored).functions["dense"].identity()["folder"] == str(folder)
     # At another place it is the same model, as long as it is passed.
     moved = shutil.copytree(folder, tmp_path / "elsewhere" / "mean_tokens")
     shutil.rmtree(folder)
     with pytest.raises(
         ModelUnavailableError, match=r"mean_tokens lay in .*no such folder now; .*pass Sentence.*\(PATH\)"
     ):
-        functions(stored, None, None)
+        field_set(stored)
     function = SentenceTransformerEmbeddingFunction(moved)
-    assert functions(stored, function, None)[0] is function
+    assert field_set(stored, function).functions["dense"] is function
     # With other weights it is another model.
     save_file({name: tensor * 1.01 for name, tensor in weights().items()}, moved / "model.safetensors")
     with pytest.raises(CollectionMismatchError, match="fingerprint: '"):
-        functions(stored, SentenceTransformerEmbeddingFunction(moved), None)
+        field_set(stored, SentenceTransformerEmbeddingFunction(moved))
     moved.rename(folder)
     with pytest.raises(ModelFileError, match="are not those of mean_tokens any more"):
-        functions(stored, None, None)
+        field_set(stored)
 
 
 def test_a_folder_is_no_second_source_of_a_folder(tmp_path: Path) -> None:
