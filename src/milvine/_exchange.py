@@ -36,7 +36,7 @@ from milvine.types import AddReport, Record
 
 if TYPE_CHECKING:
     from milvine._fields import FieldSet
-    from milvine.collection import CollectionOptions
+    from milvine._opening import CollectionOptions
     from milvine.store import Store
 
 FORMAT = 1

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from milvine.hosted import PROVIDERS, Provider
-from milvine.hosted.function import HostedEmbeddingFunction, HostedRerankFunction
 from milvine.hosted.providers import JINA, MISTRAL, OPENAI
+from milvine.model._hosted import HostedEmbeddingFunction, HostedRerankFunction
 from provider_server import KEY, ProviderServer, apis, clear_environment, provider_server
 
 # A model of each provider that embeds, as the test server knows it.
@@ -151,6 +151,6 @@ def test_the_vendors_variable_comes_before_that_of_pymilvus() -> None:
 
 
 def test_the_table_and_the_functions_load_no_http_client() -> None:
-    script = "import sys, milvine.hosted, milvine.hosted.function; print('httpx' in sys.modules)"
+    script = "import sys, milvine.hosted, milvine.model._hosted; print('httpx' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"

@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from milvine.errors import InputTypeError
-from milvine.hosted.function import HostedEmbeddingFunction
 from milvine.hosted.options import check_options
 from milvine.hosted.providers.azure import AZURE, DEPLOYMENTS_PATH
 from milvine.hosted.spec import Provider
+from milvine.model._hosted import HostedEmbeddingFunction
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from milvine.errors import InputError, InputTypeError
-from milvine.hosted.function import HostedEmbeddingFunction
 from milvine.hosted.options import check_options
 from milvine.hosted.providers.cohere import COHERE
+from milvine.model._hosted import HostedEmbeddingFunction
 from milvine.model.dense._outputs import output_of
 from milvine.types import DenseVectors
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from milvine.errors import InputError, InputTypeError
-from milvine.hosted.function import HostedEmbeddingFunction
 from milvine.hosted.providers.gemini import GEMINI, PREFIXES, SUCCESSORS, TASK_TYPES
 from milvine.hosted.spec import Role
+from milvine.model._hosted import HostedEmbeddingFunction
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from milvine.errors import InputTypeError
-from milvine.hosted.function import HostedEmbeddingFunction
 from milvine.hosted.providers.jina import JINA, tasks
 from milvine.hosted.spec import Role
+from milvine.model._hosted import HostedEmbeddingFunction
 from milvine.types import DenseVectors
 
 if TYPE_CHECKING:

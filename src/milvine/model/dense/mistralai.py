@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from milvine.hosted.function import HostedEmbeddingFunction
 from milvine.hosted.options import check_options
 from milvine.hosted.providers.mistral import MISTRAL
+from milvine.model._hosted import HostedEmbeddingFunction
 from milvine.model.dense._outputs import output_of
 
 if TYPE_CHECKING:

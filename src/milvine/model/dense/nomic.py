@@ -10,11 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from milvine.errors import InputError
-from milvine.hosted.function import HostedEmbeddingFunction
 from milvine.hosted.providers.nomic import NOMIC
 from milvine.local.options import LocalOptions, check_count
 from milvine.local.running.vector_form import vector_form
 from milvine.model._dense import LocalDenseFunction
+from milvine.model._hosted import HostedEmbeddingFunction
 from milvine.model._local import check_identity
 from milvine.model.base import BaseEmbeddingFunction
 from milvine.types import DenseVectors, Truncation, Usage

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from milvine._texts import as_text
 from milvine.errors import InputTypeError
-from milvine.hosted.function import HostedEmbeddingFunction
 from milvine.hosted.providers.ollama import OLLAMA, PREFIXES
 from milvine.hosted.spec import Role
+from milvine.model._hosted import HostedEmbeddingFunction
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from milvine.errors import InputError
-from milvine.hosted.function import HostedEmbeddingFunction
 from milvine.hosted.options import check_options
 from milvine.hosted.providers.openai import OPENAI, encodings
 from milvine.hosted.spec import Provider
+from milvine.model._hosted import HostedEmbeddingFunction
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack

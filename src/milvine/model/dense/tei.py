@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from milvine._texts import as_text
 from milvine.errors import InputTypeError
-from milvine.hosted.function import HostedEmbeddingFunction
 from milvine.hosted.providers.tei import TEI
 from milvine.hosted.spec import Provider, Role
+from milvine.model._hosted import HostedEmbeddingFunction
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from milvine.errors import InputTypeError
-from milvine.hosted.function import HostedEmbeddingFunction
 from milvine.hosted.options import check_options
 from milvine.hosted.providers.voyage import provider_for_key
+from milvine.model._hosted import HostedEmbeddingFunction
 from milvine.model.dense._outputs import output_of
 
 if TYPE_CHECKING:

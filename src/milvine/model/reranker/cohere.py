@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from milvine.errors import InputTypeError
-from milvine.hosted.function import HostedRerankFunction
 from milvine.hosted.options import check_options
 from milvine.hosted.providers.cohere import COHERE
 from milvine.local.options import check_count
+from milvine.model._hosted import HostedRerankFunction
 from milvine.types import RerankResult
 
 if TYPE_CHECKING:

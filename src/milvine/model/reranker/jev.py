@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from milvine._texts import as_text
 from milvine.errors import InputError
-from milvine.hosted.function import HostedRerankFunction
 from milvine.hosted.providers.typesafe import DOCUMENT_PROMPT, QUERY_PROMPT, TYPESAFE, asking
 from milvine.hosted.spec import Provider
+from milvine.model._hosted import HostedRerankFunction
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from milvine.hosted.function import HostedRerankFunction
 from milvine.hosted.providers.jina import JINA, LISTWISE
 from milvine.hosted.spec import Provider
+from milvine.model._hosted import HostedRerankFunction
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from milvine.errors import InputTypeError
-from milvine.hosted.function import HostedRerankFunction
 from milvine.hosted.providers.tei import TEI
 from milvine.hosted.spec import Provider
+from milvine.model._hosted import HostedRerankFunction
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from milvine.errors import InputTypeError
-from milvine.hosted.function import HostedRerankFunction
 from milvine.hosted.options import check_options
 from milvine.hosted.providers.voyage import provider_for_key
+from milvine.model._hosted import HostedRerankFunction
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

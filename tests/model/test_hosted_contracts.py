@@ -25,7 +25,7 @@ from milvine.errors import (
     ProviderResponseError,
 )
 from milvine.hosted import PROVIDERS
-from milvine.hosted.function import HostedEmbeddingFunction, HostedRerankFunction
+from milvine.model._hosted import HostedEmbeddingFunction, HostedRerankFunction
 from provider_models import EMBEDDING_MODELS, RERANK_MODELS
 from provider_server import KEY, ProviderServer, Reply, clear_environment, provider_server
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from milvine.errors import InputError, InputTypeError, ProviderRequestError
-from milvine.hosted.function import HostedEmbeddingFunction, HostedRerankFunction
 from milvine.hosted.providers import PROVIDERS
 from milvine.hosted.spec import EmbeddingEndpoint, Provider
 from milvine.hosted.tasks import TokenEstimate
+from milvine.model._hosted import HostedEmbeddingFunction, HostedRerankFunction
 from milvine.types import RerankResult
 from provider_server import KEY, ProviderServer, Reply, clear_environment, provider_server, vector_of
 
