@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -33,15 +33,14 @@ def demo(db: str) -> None:
     """
     from milvine.cli._printing import command, console
     from milvine.collection import Collection
-    from milvine.ingest import python_documents, split_passages
+    from milvine.ingest import python_documents
     from milvine.model.reranker import CrossEncoderRerankFunction
 
     out = console()
     out.print("[bold]Indexing[/] the language reference and the standard library's docstrings …")
     started = time.monotonic()
     with Collection(db, COLLECTION) as collection:
-        function: Any = collection.embedding_function
-        done = collection.add(split_passages(python_documents(), function.tokenizer, function.max_length))
+        done = collection.add((document.to_record() for document in python_documents()), split=True)
         seconds = time.monotonic() - started
         out.print(f"{done.total:,} passages, {done.added + done.updated:,} of them embedded now: {seconds:.1f} s\n")
         reranker = CrossEncoderRerankFunction()

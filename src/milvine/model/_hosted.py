@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from milvine._texts import as_texts
@@ -12,6 +11,7 @@ from milvine.hosted.client import HostedClient
 from milvine.hosted.options import check_options
 from milvine.hosted.spec import EmbeddingEndpoint, EmbeddingModel, Provider, RerankEndpoint, Role
 from milvine.hosted.tasks import EmbedPlan, RerankPlan, TokenEstimate
+from milvine.model._closing import Closing
 from milvine.model.base import BaseEmbeddingFunction, BaseRerankFunction
 from milvine.types import DenseVectors, RerankResult, Usage
 
@@ -26,7 +26,7 @@ _OPTIONAL: Final = ("roles", "prefixes", "fields", "whole", "base_url")
 """What an identity holds only where it is not the default."""
 
 
-class HostedFunction:
+class HostedFunction(Closing):
     """A model's name and the client that reaches it; it can be closed, and its repr shows no key.
 
     Args:
@@ -59,22 +59,6 @@ class HostedFunction:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model_name!r}, client={self._client!r})"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def close(self) -> None:
         """Closes the connections; the function cannot be used again."""

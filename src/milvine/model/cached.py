@@ -10,7 +10,6 @@ import weakref
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import closing
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, cast
 
 from milvine._callers import levels_to_caller
@@ -18,11 +17,10 @@ from milvine._progress import progress
 from milvine._texts import as_texts
 from milvine.errors import InputError, InputTypeError
 from milvine.local.options import check_count, check_place, check_switch
+from milvine.model._closing import Closing
 from milvine.model.base import BaseEmbeddingFunction, Vectors
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from milvine.model._cache.call import Call
     from milvine.model._cache.file import Space
 
@@ -36,7 +34,7 @@ METHODS: dict[Role, tuple[str, str]] = {
 }
 
 
-class CachedEmbeddingFunction(BaseEmbeddingFunction[Vectors], Generic[Vectors]):
+class CachedEmbeddingFunction(Closing, BaseEmbeddingFunction[Vectors], Generic[Vectors]):
     """An embedding function that computes only what it has not computed before, on this machine.
 
     It gives what the function gives: the same kind of vectors, of the same type, bit by bit, in the order of the texts.
@@ -144,22 +142,6 @@ class CachedEmbeddingFunction(BaseEmbeddingFunction[Vectors], Generic[Vectors]):
         self._cache.flush()
         if aclose := getattr(self.function, "aclose", None):
             await aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.function!r}, {str(self.path)!r})"

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
-from milvine.errors import InputError, MilvineError
+from milvine.errors import InputError, MilvineError, ProviderError
 from milvine.model._cache.file import Space
 from milvine.model._cache.packing import Packed, pack, unpack
 from milvine.model._cache.store import VectorCache
@@ -86,10 +86,10 @@ class Call:
 
     def tell(self, error: BaseException, part: Sequence[bytes]) -> None:
         """Make an error that arose from a part of the texts one that speaks of those of the call."""
-        if isinstance(getattr(error, "completed", None), dict):
+        if isinstance(error, ProviderError):
             there = {at: self._packed[key] for at, key in enumerate(self._keys) if key in self._packed}
             vectors = one_by_one(unpack(list(there.values()))) if there else ()
-            error.completed = dict(zip(there, vectors, strict=True))  # type: ignore[attr-defined]
+            error.completed = dict(zip(there, vectors, strict=True))
         if isinstance(error, MilvineError) and error.args and isinstance(error.args[0], str):
             first = {key: at for at, key in reversed(list(enumerate(self._keys)))}
 
@@ -152,8 +152,8 @@ class Part:
             if self._done < len(self._keys):
                 raise InputError(f"the embedding function gave {self._done} vectors for {len(self._keys)} texts")
             return
-        completed = getattr(error, "completed", None)
-        if isinstance(completed, dict):
+        if isinstance(error, ProviderError):
+            completed = error.completed
             late = sorted(at for at in completed if self._done <= at < len(self._keys))
             self._call.keep([self._keys[at] for at in late], pack([completed[at] for at in late]))
         self._call.tell(error, self._keys)

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from milvine.errors import InputError
 from milvine.hosted.providers.nomic import NOMIC
 from milvine.local.options import LocalOptions, check_count
 from milvine.local.running.vector_form import vector_form
+from milvine.model._closing import Closing
 from milvine.model._dense import LocalDenseFunction
 from milvine.model._hosted import HostedEmbeddingFunction
 from milvine.model._local import check_identity
@@ -29,7 +29,7 @@ REMOTE = ("api_key", "base_url", "http_client", "async_http_client")
 """Options that a model on this machine has no use for."""
 
 
-class NomicEmbeddingFunction(BaseEmbeddingFunction[DenseVectors]):
+class NomicEmbeddingFunction(Closing, BaseEmbeddingFunction[DenseVectors]):
     """Dense vectors from a Nomic embedding model: on this machine, run by onnxruntime in float32, or from Nomic Atlas.
 
     The default, nomic-embed-text-v1.5 (https://huggingface.co/nomic-ai/nomic-embed-text-v1.5), reads 8,192 tokens of
@@ -208,22 +208,6 @@ class NomicEmbeddingFunction(BaseEmbeddingFunction[DenseVectors]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model_name!r}, {self.task_type!r}, inference_mode={self.inference_mode!r})"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     @property
     def _local(self) -> _Local:
