@@ -13,6 +13,7 @@ import pytest
 
 from milvine import Collection
 from milvine.local.building import graph_cache
+from provider_server import ProviderServer, clear_environment, provider_server
 from small_functions import HashedWords
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -49,6 +50,19 @@ def _graphs_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(graph_cache, "graphs_folder", lambda: folder)
         yield
+
+
+@pytest.fixture
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what the machine's environment says of hosted models."""
+    clear_environment(monkeypatch)
+
+
+@pytest.fixture
+def server(bare_environment: None) -> Iterator[ProviderServer]:
+    """What providers are tested against, over HTTP."""
+    with provider_server() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

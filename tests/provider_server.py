@@ -237,24 +237,25 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.under_way += 1
             self.server.most_under_way = max(self.server.most_under_way, self.server.under_way)
         try:
-            self._answer(request)
+            reply = self._answer(request)
         finally:
+            # Before the answer goes out: whoever has it may send the next request at once.
             with self.server.lock:
                 self.server.under_way -= 1
+        self._send(request, reply)
 
-    def _answer(self, request: Request) -> None:
+    def _answer(self, request: Request) -> Reply:
         api = self.server.apis.get(request.path.split("/")[1] if request.path.startswith("/") else "")
         headers = {"Content-Type": "application/json", **getattr(api, "RESPONSE_HEADERS", {"x-request-id": REQUEST_ID})}
         try:
             right = self._handler(api, request)(request)
         except RefusalError as refusal:
-            self._send(request, Reply(refusal.status, refusal.body, {**headers, **refusal.headers}))
-            return
+            return Reply(refusal.status, refusal.body, {**headers, **refusal.headers})
         reply, told = self.server.verdict()
         self.server.released.wait(reply.delay or self.server.latency)
         body = right if reply.body is None else reply.body
         body = reply.edit(body) if reply.edit else body
-        self._send(request, Reply(reply.status, body, {**headers, **told, **reply.headers}, 0, reply.cut, reply.reset))
+        return Reply(reply.status, body, {**headers, **told, **reply.headers}, 0, reply.cut, reply.reset)
 
     def _handler(self, api: ModuleType | None, request: Request) -> Handler:
         routes: dict[str, Handler] = getattr(api, "ROUTES", {})
@@ -293,6 +294,8 @@ def clear_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for row in PROVIDERS.values():
         for name in (*row.key_variables, *row.base_url_variables):
             monkeypatch.delenv(name, raising=False)
+    for name in ("OLLAMA_HOST", "OPENAI_API_VERSION"):
+        monkeypatch.delenv(name, raising=False)
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)

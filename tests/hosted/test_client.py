@@ -6,7 +6,6 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -31,25 +30,14 @@ from provider_server import (
     REQUEST_ID,
     ProviderServer,
     Reply,
-    clear_environment,
-    provider_server,
     vector_of,
     wait_for,
 )
 from small_tasks import Post
 
+pytestmark = pytest.mark.usefixtures("bare_environment")
+
 BODY = {"model": "tiny", "input": ["a text"]}
-
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
 
 
 def client_of(server: ProviderServer, **options: Any) -> HostedClient:

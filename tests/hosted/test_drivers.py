@@ -20,22 +20,13 @@ from milvine.hosted import HostedClient
 from milvine.hosted.providers import OPENAI
 from milvine.model.dense import OpenAIEmbeddingFunction
 from milvine.types import Usage
-from provider_server import KEY, ProviderServer, Reply, clear_environment, provider_server, vector_of, wait_for
+from provider_server import KEY, ProviderServer, Reply, provider_server, vector_of, wait_for
 from rate_limits import Kind, RateLimit
 from small_tasks import Post
 
+pytestmark = pytest.mark.usefixtures("bare_environment")
+
 BODY = {"model": "tiny", "input": ["a text"]}
-
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)

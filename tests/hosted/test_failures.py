@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import email.utils
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -25,23 +24,12 @@ from provider_server import (
     REQUEST_ID,
     ProviderServer,
     Reply,
-    clear_environment,
-    provider_server,
 )
 from small_tasks import Post
 
+pytestmark = pytest.mark.usefixtures("bare_environment")
+
 BODY = {"model": "tiny", "input": ["a text"]}
-
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
 
 
 def client_of(server: ProviderServer, **options: Any) -> HostedClient:

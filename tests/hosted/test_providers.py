@@ -4,7 +4,6 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
@@ -13,7 +12,9 @@ import pytest
 from milvine.hosted import PROVIDERS, Provider
 from milvine.hosted.providers import JINA, MISTRAL, OPENAI
 from milvine.model._hosted import HostedEmbeddingFunction, HostedRerankFunction
-from provider_server import KEY, ProviderServer, apis, clear_environment, provider_server
+from provider_server import KEY, ProviderServer, apis
+
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 # A model of each provider that embeds, as the test server knows it.
 EMBEDDING_MODELS = {
@@ -35,17 +36,6 @@ RERANK_MODELS = {
 }
 # What knows no difference between queries and documents, by the row's own words.
 ALIKE = {"openai", "azure", "mistral", "ollama", "tei"}
-
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
 
 
 @pytest.mark.parametrize("row", PROVIDERS.values(), ids=PROVIDERS)

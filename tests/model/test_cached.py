@@ -7,7 +7,7 @@ import random
 import signal
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from milvine.model._cache.rows import OVERHEAD
 from milvine.model.base import BaseEmbeddingFunction
 from milvine.model.dense import OpenAIEmbeddingFunction
 from milvine.model.sparse import BM25EmbeddingFunction
-from provider_server import KEY, ProviderServer, clear_environment, provider_server, vector_of, wait_for
+from provider_server import KEY, ProviderServer, provider_server, vector_of, wait_for
 from small_functions import HashedWords
 
 DIM = 8
@@ -292,13 +292,6 @@ def test_threads_share_one_object(file: Path) -> None:
 
 
 # Hosted functions
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderServer]:
-    clear_environment(monkeypatch)
-    with provider_server() as running:
-        yield running
 
 
 def hosted(server: ProviderServer, **options: Any) -> OpenAIEmbeddingFunction:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,20 +16,11 @@ from milvine.hosted.spec import EmbeddingEndpoint, Provider
 from milvine.hosted.tasks import TokenEstimate
 from milvine.model._hosted import HostedEmbeddingFunction, HostedRerankFunction
 from milvine.types import RerankResult
-from provider_server import KEY, ProviderServer, Reply, clear_environment, provider_server, vector_of
+from provider_server import KEY, ProviderServer, Reply, vector_of
+
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 OPENAI, JINA, COHERE, VOYAGE = (PROVIDERS[name] for name in ("openai", "jina", "cohere", "voyage"))
-
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
 
 
 def with_endpoint(row: Provider, **changes: Any) -> Provider:

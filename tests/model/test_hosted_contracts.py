@@ -9,7 +9,6 @@ import math
 import pickle
 import socket
 import traceback
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,9 @@ from milvine.errors import (
 from milvine.hosted import PROVIDERS
 from milvine.model._hosted import HostedEmbeddingFunction, HostedRerankFunction
 from provider_models import EMBEDDING_MODELS, RERANK_MODELS
-from provider_server import KEY, ProviderServer, Reply, clear_environment, provider_server
+from provider_server import KEY, ProviderServer, Reply
+
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 TEXTS = ["one text", "a text", "the text"]
 WRONG_KEY = "sk-wrong-0123456789abcdefghijklmnop"
@@ -36,17 +37,6 @@ REFUSE_LONG_TEXTS = {"openai", "azure", "jina", "mistral", "tei"}
 
 embedding = pytest.mark.parametrize("name", EMBEDDING_MODELS)
 reranking = pytest.mark.parametrize("name", RERANK_MODELS)
-
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
 
 
 def url_of(server: ProviderServer, name: str, *, rerank: bool = False) -> str:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,22 +9,12 @@ import pytest
 
 from milvine.errors import AuthenticationError, InputError, InputTypeError, ProviderRequestError
 from milvine.model.dense.azure_openai import AzureOpenAIEmbeddingFunction
-from provider_server import KEY, REQUEST_ID, ProviderServer, clear_environment, provider_server, vector_of
+from provider_server import KEY, REQUEST_ID, ProviderServer, vector_of
+
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 DEPLOYMENT = "my small one"
 VERSION = "2024-10-21"
-
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-    monkeypatch.delenv("OPENAI_API_VERSION", raising=False)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
 
 
 def function_of(server: ProviderServer, **options: Any) -> AzureOpenAIEmbeddingFunction:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import cohere
@@ -12,20 +11,11 @@ import pytest
 
 from milvine.errors import AuthenticationError, InputError, InputTypeError, ProviderRequestError
 from milvine.model.dense.cohere import CohereEmbeddingFunction
-from provider_server import KEY, REQUEST_ID, ProviderServer, Reply, clear_environment, provider_server, vector_of
+from provider_server import KEY, REQUEST_ID, ProviderServer, Reply, vector_of
+
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 MODEL = "embed-english-light-v3.0"
-
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
 
 
 def function_of(server: ProviderServer, model: str = MODEL, **options: Any) -> CohereEmbeddingFunction:

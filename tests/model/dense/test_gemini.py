@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,20 +16,11 @@ from milvine.errors import (
 )
 from milvine.model.dense import GeminiEmbeddingFunction
 from provider_apis.gemini import exhausted, vector
-from provider_server import KEY, ProviderServer, Reply, clear_environment, provider_server
+from provider_server import KEY, ProviderServer, Reply
+
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 OLD, NEW = "gemini-embedding-001", "gemini-embedding-2"
-
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
 
 
 def function_of(server: ProviderServer, model: str = OLD, **options: Any) -> GeminiEmbeddingFunction:

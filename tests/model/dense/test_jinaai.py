@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,20 +17,11 @@ from milvine.errors import (
 )
 from milvine.model.dense import JinaEmbeddingFunction
 from provider_apis.jina import error, vector
-from provider_server import KEY, REQUEST_ID, ProviderServer, Reply, clear_environment, provider_server
+from provider_server import KEY, REQUEST_ID, ProviderServer, Reply
+
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 QUERY, PASSAGE = "retrieval.query", "retrieval.passage"
-
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
 
 
 def function_of(server: ProviderServer, model: str = "tiny", **options: Any) -> JinaEmbeddingFunction:

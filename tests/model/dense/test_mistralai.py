@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,18 +9,9 @@ import pytest
 
 from milvine.errors import AuthenticationError, InputError, ProviderRequestError
 from milvine.model.dense.mistralai import MistralAIEmbeddingFunction
-from provider_server import KEY, ProviderServer, clear_environment, provider_server, vector_of
+from provider_server import KEY, ProviderServer, vector_of
 
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 
 def function_of(server: ProviderServer, model: str = "mistral-embed", **options: Any) -> MistralAIEmbeddingFunction:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +20,10 @@ from milvine.errors import (
     ProviderUnavailableError,
 )
 from milvine.model.dense import NomicEmbeddingFunction
-from provider_server import KEY, ProviderServer, Reply, clear_environment, provider_server, vector_of
+from provider_server import KEY, ProviderServer, Reply, vector_of
 from tiny_nomic import TEXTS, write_model
 
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 
 def function_of(server: ProviderServer, *arguments: Any, **options: Any) -> NomicEmbeddingFunction:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,21 +9,11 @@ import pytest
 from milvine.errors import InputError, InputTypeError, ProviderRequestError, ProviderResponseError
 from milvine.model.dense import OllamaEmbeddingFunction
 from provider_apis.ollama import vector
-from provider_server import ProviderServer, Reply, clear_environment, provider_server
+from provider_server import ProviderServer, Reply
+
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 MODEL = "nomic-embed-text"
-
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-    monkeypatch.delenv("OLLAMA_HOST", raising=False)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
 
 
 def function_of(server: ProviderServer, model: str = MODEL, **options: Any) -> OllamaEmbeddingFunction:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,18 +19,9 @@ from milvine.errors import (
 from milvine.model.base import BaseEmbeddingFunction
 from milvine.model.dense.openai import OpenAIEmbeddingFunction
 from provider_apis.openai import error as openai_error
-from provider_server import KEY, ProviderServer, Reply, clear_environment, provider_server, vector_of
+from provider_server import KEY, ProviderServer, Reply, vector_of
 
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 
 def function_of(

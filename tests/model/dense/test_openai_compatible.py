@@ -1,25 +1,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from milvine.errors import ProviderRequestError, ProviderResponseError
 from milvine.model.dense.openai import OpenAIEmbeddingFunction
-from provider_server import KEY, ProviderServer, clear_environment, provider_server, vector_of
+from provider_server import KEY, ProviderServer, vector_of
 
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 
 def own(server: ProviderServer) -> str:

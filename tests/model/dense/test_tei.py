@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,18 +15,9 @@ from milvine.errors import (
     RateLimitError,
 )
 from milvine.model.dense import TEIEmbeddingFunction
-from provider_server import KEY, ProviderServer, Reply, clear_environment, provider_server, vector_of
+from provider_server import KEY, ProviderServer, Reply, vector_of
 
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 
 def test_the_request_is_the_documented_one(server: ProviderServer) -> None:

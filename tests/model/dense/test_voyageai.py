@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,20 +11,11 @@ import voyageai
 from milvine.errors import AuthenticationError, InputError, InputTypeError, ProviderRequestError
 from milvine.model.dense.voyageai import VoyageEmbeddingFunction
 from provider_apis.voyage import PROMPTS
-from provider_server import KEY, ProviderServer, clear_environment, provider_server, vector_of
+from provider_server import KEY, ProviderServer, vector_of
+
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 MODEL = "voyage-3-large"
-
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
 
 
 def function_of(server: ProviderServer, model: str = MODEL, **options: Any) -> VoyageEmbeddingFunction:

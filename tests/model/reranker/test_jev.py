@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,22 +14,13 @@ from milvine.errors import (
     RateLimitError,
 )
 from milvine.model.reranker import JevRerankFunction
-from provider_server import KEY, REQUEST_ID, ProviderServer, Reply, clear_environment, provider_server, relevance_of
+from provider_server import KEY, REQUEST_ID, ProviderServer, Reply, relevance_of
+
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 QUERY = "foxes are red"
 DOCUMENTS = ["Dogs bark.", "A study of foxes: they are red", "Red wine"]
 PLAIN = {"query_prompt": "{query}", "document_prompt": "{document}"}
-
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
 
 
 def reranker_of(server: ProviderServer, **options: Any) -> JevRerankFunction:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,23 +20,14 @@ from milvine.model.base import BaseRerankFunction
 from milvine.model.reranker.jina import JinaRerankFunction
 from milvine.types import RerankResult
 from provider_apis.jina import error as jina_error
-from provider_server import KEY, REQUEST_ID, ProviderServer, Reply, clear_environment, provider_server
+from provider_server import KEY, REQUEST_ID, ProviderServer, Reply
+
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 MODEL = "jina-reranker-v2-base-multilingual"
 QUERY = "red green blue"
 # Shared words over all words: 1/3, 0, 3/3, 2/3, 2/4.
 DOCUMENTS = ["red", "black", "blue green red", "green blue", "red blue black"]
-
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
 
 
 def reranker_of(server: ProviderServer, **options: Any) -> JinaRerankFunction:

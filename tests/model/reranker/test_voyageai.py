@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,23 +11,14 @@ import voyageai
 from milvine.errors import AuthenticationError, InputTypeError, ProviderRequestError
 from milvine.model.reranker.voyageai import VoyageRerankFunction
 from milvine.types import RerankResult
-from provider_server import KEY, ProviderServer, Reply, clear_environment, provider_server, relevance_of
+from provider_server import KEY, ProviderServer, Reply, relevance_of
+
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 MODEL = "rerank-2"
 QUERY = "red green blue"
 # Shared words over all words: 1/3, 0, 3/3, 2/3, 2/4.
 DOCUMENTS = ["red", "black", "blue green red", "green blue", "red blue black"]
-
-
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    clear_environment(monkeypatch)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with provider_server() as running:
-        yield running
 
 
 def reranker_of(server: ProviderServer, **options: Any) -> VoyageRerankFunction:
