@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from milvine.errors import ProviderError, ProviderRequestError, ProviderUnavailableError, RateLimitError
-from milvine.hosted._failures import Answer, Failure
+from milvine.hosted._failures import Failure
 from milvine.hosted._headers import read_quotas
+from milvine.hosted.answers import Answer
 from milvine.hosted.jobs import Job, Send, Unit
 from milvine.hosted.pace import Pace
 from milvine.hosted.providers import PROVIDERS

@@ -22,7 +22,7 @@ from milvine.errors import (
     ProviderTimeoutError,
 )
 from milvine.hosted import HostedClient
-from milvine.hosted._failures import Answer
+from milvine.hosted.answers import Answer
 from milvine.hosted.providers import JINA, OPENAI
 from provider_apis.openai import error as openai_error
 from provider_server import (

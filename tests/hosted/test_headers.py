@@ -6,7 +6,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from milvine.hosted._headers import Quota, read_quotas, read_retry_after
+from milvine.hosted._headers import read_quotas, read_retry_after
+from milvine.hosted.answers import Quota
 from milvine.hosted.spec import Limit
 
 ROW = Limit("requests", "x-limit", "x-remaining", "x-reset")

@@ -16,7 +16,8 @@ from milvine.errors import (
     ProviderUnavailableError,
     RateLimitError,
 )
-from milvine.hosted._failures import Answer, Failure
+from milvine.hosted._failures import Failure
+from milvine.hosted.answers import Answer
 from milvine.hosted.jobs import Job, Send, Unit, Wait
 from milvine.hosted.pace import Pace
 from milvine.types import Usage

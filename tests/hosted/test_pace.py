@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from milvine.hosted._headers import Quota
+from milvine.hosted.answers import Quota
 from milvine.hosted.pace import Grant, Pace
 from rate_limits import Kind, RateLimit
 from small_tasks import Numbers, Simulation, seeded

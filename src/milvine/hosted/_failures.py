@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from milvine.errors import (
@@ -16,50 +16,19 @@ from milvine.errors import (
     ProviderUnavailableError,
     RateLimitError,
 )
-from milvine.hosted._headers import Quota, read_quotas, read_retry_after
+from milvine.hosted._headers import read_quotas, read_retry_after
+from milvine.hosted.answers import Answer, Quota
 from milvine.hosted.spec import Provider
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Answer", "Failure", "dig", "read_response"]
+__all__ = ["Failure", "dig", "read_response"]
 
 _BODY_SHOWN: Final = 2_000
 _SAID_SHOWN: Final = 500
 _TRY_AGAIN: Final = frozenset({408, 409, 425, 429})
 """Statuses below 500 after which the same request may succeed."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A provider's answer to a request that succeeded.
-
-    Attributes:
-        data: The body: a JSON object or array.
-        provider: The provider's name.
-        status: The HTTP status.
-        body: The body as text, shortened to 2,000 characters.
-        request_id: The provider's identifier of the request, if it gave one.
-        quotas: What it told of its rate limits.
-    """
-
-    data: Any
-    provider: str
-    status: int
-    body: str = field(repr=False)
-    request_id: str | None
-    quotas: tuple[Quota, ...] = ()
-
-    def malformed(self, why: str) -> ProviderResponseError:
-        """The error to raise when the body is JSON, but not of the documented form."""
-        return ProviderResponseError(
-            f"{self.provider}'s answer is not of the documented form: {why}."
-            " Check base_url and the model's name; if they are right, the fault is the provider's.",
-            provider=self.provider,
-            status=self.status,
-            body=self.body,
-            request_id=self.request_id,
-        )
 
 
 @dataclass(frozen=True)

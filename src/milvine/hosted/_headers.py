@@ -5,38 +5,22 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
+
+from milvine.hosted.answers import Quota
 
 if TYPE_CHECKING:
     from milvine.hosted.spec import Limit
 
-__all__ = ["Quota", "read_quotas", "read_retry_after"]
+__all__ = ["read_quotas", "read_retry_after"]
 
 _UNITS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:d|h|ms|m|s|us|µs|ns))+")
 _PIECE: Final = re.compile(r"(\d+(?:\.\d+)?)(d|h|ms|m|s|us|µs|ns)")
 _EPOCH: Final = 1e8
 """A number above this is a Unix time, not seconds to wait: it would be three years."""
-
-
-@dataclass(frozen=True)
-class Quota:
-    """What an answer told of a rate limit.
-
-    Attributes:
-        of: What is limited.
-        limit: How much there is when the limit is whole; infinite where that was not told.
-        remaining: What was left of it after the request.
-        reset: Seconds until it is whole again; `None` where that was not told.
-    """
-
-    of: Literal["requests", "tokens"]
-    limit: float
-    remaining: float
-    reset: float | None
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:

@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from milvine.errors import ProviderConnectionError, ProviderError, ProviderResponseError, ProviderTimeoutError
-from milvine.hosted._failures import Answer, Failure, read_response
+from milvine.hosted._failures import Failure, read_response
+from milvine.hosted.answers import Answer
 from milvine.hosted.jobs import FIRST_BACKOFF, Job, Unit
 from milvine.hosted.options import CONCURRENCY, MAX_RETRIES, TIMEOUT, check_options, find_base_url, find_key
 from milvine.hosted.pace import Pace

@@ -11,7 +11,8 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from milvine.hosted._failures import Answer, Failure
+from milvine.hosted._failures import Failure
+from milvine.hosted.answers import Answer
 from milvine.hosted.jobs import Job, Send, Unit
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from milvine.errors import ProviderError, ProviderResponseError, ProviderTimeoutError
-from milvine.hosted._failures import Answer, Failure
+from milvine.hosted._failures import Failure
+from milvine.hosted.answers import Answer
 from milvine.hosted.pace import Grant, Outcome, Pace
 from milvine.types import Usage
 

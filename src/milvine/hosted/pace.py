@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from milvine.hosted._headers import Quota
+    from milvine.hosted.answers import Quota
 
 __all__ = ["Grant", "Outcome", "Pace"]
 

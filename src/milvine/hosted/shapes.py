@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from milvine.hosted._failures import Answer
+    from milvine.hosted.answers import Answer
     from milvine.hosted.spec import EmbedRequest, RerankRequest
 
 __all__ = ["item_scores", "item_vectors", "items", "openai_body", "rerank_body", "top_n_body"]

@@ -13,7 +13,7 @@ from milvine.hosted.spec import EmbeddingEndpoint, EmbedRequest, Provider, Reran
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from milvine.hosted._failures import Answer
+    from milvine.hosted.answers import Answer
 
 __all__ = ["EmbedPlan", "EmbedTask", "FetchTask", "RerankPlan", "RerankTask", "Task", "TokenEstimate"]
 

@@ -17,7 +17,7 @@ from milvine.hosted.spec import (
 )
 
 if TYPE_CHECKING:
-    from milvine.hosted._failures import Answer
+    from milvine.hosted.answers import Answer
 
 __all__ = ["COHERE"]
 

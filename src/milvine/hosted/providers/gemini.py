@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from milvine.hosted.spec import EmbeddingEndpoint, EmbeddingModel, EmbedRequest, Provider, Role
 
 if TYPE_CHECKING:
-    from milvine.hosted._failures import Answer
+    from milvine.hosted.answers import Answer
 
 __all__ = ["GEMINI", "PREFIXES", "SUCCESSORS", "TASK_TYPES"]
 

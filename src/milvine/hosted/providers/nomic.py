@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from milvine.hosted.spec import EmbeddingEndpoint, EmbeddingModel, EmbedRequest, Provider
 
 if TYPE_CHECKING:
-    from milvine.hosted._failures import Answer
+    from milvine.hosted.answers import Answer
 
 __all__ = ["NOMIC"]
 

@@ -11,7 +11,7 @@ from milvine.hosted.shapes import openai_body
 from milvine.hosted.spec import EmbeddingEndpoint, Provider, Role
 
 if TYPE_CHECKING:
-    from milvine.hosted._failures import Answer
+    from milvine.hosted.answers import Answer
 
 __all__ = ["OLLAMA", "PREFIXES"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from milvine.hosted.spec import EmbeddingEndpoint, EmbedRequest, Provider, RerankEndpoint, RerankRequest
 
 if TYPE_CHECKING:
-    from milvine.hosted._failures import Answer
+    from milvine.hosted.answers import Answer
 
 __all__ = ["TEI"]
 

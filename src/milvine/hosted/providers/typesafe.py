@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from milvine.hosted.spec import Provider, RerankEndpoint, RerankRequest
 
 if TYPE_CHECKING:
-    from milvine.hosted._failures import Answer
+    from milvine.hosted.answers import Answer
 
 __all__ = ["DOCUMENT_PROMPT", "QUERY_PROMPT", "TYPESAFE", "asking"]
 
