@@ -11,9 +11,9 @@ import numpy.typing as npt
 from milvine._callers import levels_to_caller
 from milvine._progress import progress
 from milvine.analysis.bm25 import Floats, Integers, as_matrix, count_terms
+from milvine.analysis.vocabulary import Vocabulary
 from milvine.errors import EmptyRowWarning
 from milvine.model.sparse.bm25._statistics import BATCH_TEXTS, batches
-from milvine.model.sparse.bm25._vocabulary import Vocabulary
 from milvine.types import SparseMatrix
 
 Weigh = Callable[[Integers, Integers, Integers], Floats]

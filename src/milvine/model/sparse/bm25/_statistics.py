@@ -13,8 +13,8 @@ import numpy.typing as npt
 from milvine._progress import progress
 from milvine._texts import as_texts
 from milvine.analysis.bm25 import Integers, count_terms
+from milvine.analysis.vocabulary import Vocabulary
 from milvine.errors import InputError, InputTypeError
-from milvine.model.sparse.bm25._vocabulary import Vocabulary
 
 BATCH_TEXTS = 4096
 _BATCH_CHARACTERS = 1 << 22

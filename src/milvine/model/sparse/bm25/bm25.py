@@ -14,6 +14,7 @@ import numpy.typing as npt
 from milvine._callers import levels_to_caller
 from milvine._texts import as_text
 from milvine.analysis.bm25 import Floats
+from milvine.analysis.vocabulary import Vocabulary
 from milvine.errors import InputError, InputTypeError, NegativeWeightWarning
 from milvine.model.base import BaseEmbeddingFunction
 from milvine.model.sparse.bm25._analyzers import AnyAnalyzer, analyzer_with, as_analyzer, identity_of
@@ -29,7 +30,6 @@ from milvine.model.sparse.bm25._formulas import (
 )
 from milvine.model.sparse.bm25._parameters import Parameters, read_parameters, write_parameters
 from milvine.model.sparse.bm25._statistics import CorpusStatistics, count
-from milvine.model.sparse.bm25._vocabulary import Vocabulary
 from milvine.model.sparse.bm25.explanation import Explanation, explain
 from milvine.types import SparseMatrix
 

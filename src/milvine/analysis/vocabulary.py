@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from milvine.analysis.bm25 import Integers
+from milvine.analysis.pieces import Cutter, PieceCache, Pieces
 from milvine.errors import InputTypeError
-from milvine.model.sparse.bm25._pieces import Cutter, PieceCache, Pieces
 
 Numbers = npt.NDArray[np.int32]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from milvine.analysis import LANGUAGES, get_analyzer
-from milvine.model.sparse.bm25._pieces import Cutter, PieceCache
-from milvine.model.sparse.bm25._vocabulary import Vocabulary
+from milvine.analysis.pieces import Cutter, PieceCache
+from milvine.analysis.vocabulary import Vocabulary
 
 SPACES = [chr(point) for point in range(sys.maxunicode + 1) if chr(point).isspace()]
 
