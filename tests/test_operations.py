@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,12 @@ def passages_of(document: str, count: int, metadata: dict[str, Any]) -> Model:
         place = {"document": document, "start": start, "end": start + len(text)}
         passages[f"{document}#{number}"] = Record(f"{document}#{number}", text, {**metadata, **place})
     return passages
+
+
+@pytest.fixture(params=["kb.milvine", "kb.db"], ids=["builtin", "lite"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The path of a database of either store, that is not there yet."""
+    return str(tmp_path / request.param)
 
 
 class Both:
@@ -203,6 +210,30 @@ def test_a_thousand_operations(collect: Collect, tmp_path: Path, seed: int) -> N
     assert len(both.model) > 20
 
 
+@pytest.mark.parametrize("database", ["kb.milvine"], indirect=True)  # once; it names its own
+@pytest.mark.timeout(900)
+def test_the_same_operations_on_the_builtin_store_and_milvus_lite(collect: Collect, tmp_path: Path) -> None:
+    several = []
+    for name in ("kb.milvine", "kb.db"):
+        chosen = random.Random(8)  # noqa: S311
+        several.append(Both(partial(collect, uri=str(tmp_path / name)), chosen))
+    for _ in range(1000):
+        for both in several:
+            often = [both.add, both.add_documents, both.delete, both.read]
+            both.chosen.choice([both.delete_by_filter, both.reopen] if both.chosen.random() < 0.05 else often)()
+        one, other = several
+        assert one.model == other.model
+        filter_, params, _ = any_filter(random.Random(len(one.model)))  # noqa: S311
+        query = any_text(one.chosen)
+        assert query == any_text(other.chosen)
+        found = [
+            both.docs.search(query, mode="dense", limit=1000, filter=filter_, filter_params=params) for both in several
+        ]
+        mine, its = ({hit.id: hit.score for hit in hits} for hits in found)
+        assert mine == pytest.approx(its, abs=1e-5)
+        assert [hit.id for hit in found[0]] == sorted(mine, key=lambda id_: -mine[id_])
+
+
 ADDER = """
 import sys
 from milvine import Collection
@@ -273,13 +304,13 @@ def test_killed_anywhere_the_same_call_goes_on(collect: Collect, database: str) 
         assert np.array_equal(row.vectors["dense"], function._vector(row.record.text))
 
 
-def test_a_full_disk_while_documents_change(collect: Collect, tmp_path: Path) -> None:
+def test_a_full_disk_while_documents_change(collect: Collect, database: str, tmp_path: Path) -> None:
     with small_disk(tmp_path / "small", "12m") as disk:
-        docs = collect(uri=str(disk / "kb.db"), embedding_function=CountedWords(dim=64))
+        docs = collect(uri=str(disk / Path(database).name), embedding_function=CountedWords(dim=64))
         before, after = (first + second for first, second in (version(1), version(2)))
         docs.add(before, split=True)
         ballast = fill_disk(disk, 100_000)
-        with pytest.raises(StoreWriteError, match="No space left"):
+        with pytest.raises(StoreWriteError, match=r"No space left|disk is full"):
             docs.add(after, split=True)
         old, expected = passages(before), passages(after)
         assert all(record in (old.get(record.id), expected.get(record.id)) for record in docs)
@@ -287,7 +318,7 @@ def test_a_full_disk_while_documents_change(collect: Collect, tmp_path: Path) ->
         docs.add(after, split=True)
         assert {record.id: record for record in docs} == expected
         docs.close()
-        again = collect(uri=str(disk / "kb.db"), embedding_function=CountedWords(dim=64))
+        again = collect(uri=str(disk / Path(database).name), embedding_function=CountedWords(dim=64))
         assert {record.id: record for record in again} == expected
 
 

@@ -24,8 +24,10 @@ MODES: dict[str, tuple[str, ...]] = {
     "dense": ("dense",),
     "sparse": ("sparse",),
     "lexical": ("lexical",),
-    "hybrid": ("dense", "sparse", "lexical"),
+    "hybrid": ("dense", "sparse", "lexical", "multivector"),
 }
+SCORED = "multivector"
+"""The kind of fields that find nothing, and score what others found."""
 CANDIDATES = 100  # from each field, before fusion
 RERANKED = 30  # of the fused list
 MAX_LIMIT = 16_384  # Milvus' own
@@ -171,7 +173,7 @@ def answer(store: Store, fields: FieldSet, search: Search, vectors: Vectors) -> 
 
 
 def _ranked(store: Store, search: Search, queries: list[_Query], filter_: str | None) -> list[_Lists]:
-    """For each query every field's list."""
+    """For each query every field's list; that of a multi-vector field holds all that the others found."""
     if not queries:
         return []
     find: dict[str, Callable[..., list[list[Match]]]] = {
@@ -182,8 +184,21 @@ def _ranked(store: Store, search: Search, queries: list[_Query], filter_: str | 
     by_field = {
         name: find[kind](name, [query.asked[name] for query in queries], search.depth, filter_)
         for name, kind in search.fields.items()
+        if kind in find
     }
-    return [{name: lists[at] for name, lists in by_field.items()} for at in range(len(queries))]
+    if scoring := [name for name, kind in search.fields.items() if kind == SCORED]:
+        lists = list(by_field.values())
+        union = [list({match.id: None for own in lists for match in own[at]}) for at in range(len(queries))]
+        for name in scoring:
+            scored = store.score(name, [query.asked[name] for query in queries], union)
+            by_field[name] = [_best_first(scores) for scores in scored]
+    return [{name: by_field[name][at] for name in search.fields} for at in range(len(queries))]
+
+
+def _best_first(scores: Mapping[str, float]) -> list[Match]:
+    from milvine.store import Match
+
+    return [Match(*place) for place in sorted(scores.items(), key=lambda place: (-place[1], place[0]))]
 
 
 def _fused(
@@ -194,7 +209,7 @@ def _fused(
 
     wanted = None if whole else search.wanted
     fused = [
-        fuse(lists, search.fusion, search.weights, scores)[:wanted]
+        fuse(lists, search.fusion, search.weights, scores, wanted)
         for lists, scores in zip(found, _beyond(store, search, queries, found, wanted), strict=True)
     ]
     records = store.get(list({place.id: None for places in fused for place in places}))
@@ -255,6 +270,9 @@ def _grouped(store: Store, fields: FieldSet, search: Search, query: _Query, foun
         if not any(fresh.values()):
             return list(groups.values())
         lists = {name: [*lists[name], *fresh[name]] for name in lists}
+        for name, kind in search.fields.items():
+            if kind == SCORED:  # what is found later may score higher
+                lists[name] = _best_first(dict(lists[name]))
 
 
 def _other_groups(search: Search, hits: Iterable[Hit]) -> str:
@@ -323,6 +341,11 @@ def _chosen(fields: FieldSet, mode: str, names: Iterable[str] | None) -> dict[st
     unknown = [name for name in listed if name not in fields.kinds]
     if unknown or not listed or len(set(listed)) < len(listed):
         raise InputError(f"fields must name some of the collection's fields, each once, not {listed}: it has {there}")
+    if all(fields.kinds[name] == SCORED for name in listed):
+        raise InputError(
+            f"fields={listed}: a multi-vector field scores what others find, and finds nothing itself; name one, too:"
+            f" the collection has {there}"
+        )
     return {name: fields.kinds[name] for name in listed}
 
 

@@ -78,6 +78,15 @@ def test_scales_of_nothing_and_of_equal_scores() -> None:
 
 
 @pytest.mark.parametrize("method", list(FUSIONS))
+def test_what_is_wanted_alone_is_the_beginning_of_all(method: str) -> None:
+    lists = {"dense": DENSE, "lexical": LEXICAL}
+    every = fuse(lists, method)
+    assert len(every) == 4
+    for wanted in (1, 2, 9):
+        assert fuse(lists, method, wanted=wanted) == every[:wanted]
+
+
+@pytest.mark.parametrize("method", list(FUSIONS))
 def test_shares_make_one(method: str) -> None:
     for place in fuse({"dense": DENSE, "lexical": LEXICAL}, method, {"dense": 1, "lexical": 2}):
         shares = [at.share for at in place.fields.values()]

@@ -86,10 +86,19 @@ def test_a_file_is_no_database(tmp_path: Path) -> None:
     assert file.read_text() == "SQLite format 3"
 
 
-@pytest.mark.parametrize("uri", ["kb", "kb.sqlite", "kb.db/", "kb.DB", "", ":memory:"])
+@pytest.mark.parametrize("uri", ["kb.milvine/", "kb.db/", "", ":memory:", "kb\0.milvine"])
 def test_paths_that_mean_no_store(uri: str) -> None:
-    with pytest.raises(InputError, match=r"must be a path that ends in \.db"):
+    with pytest.raises(InputError, match=r"must be the path of a file, such as \"kb\.milvine\""):
         Collection(uri, embedding_function=HashedWords())
+
+
+@pytest.mark.parametrize("name", ["kb", "kb.sqlite", "kb.DB", "kb.milvine", ".db.x"])
+def test_any_other_path_is_the_built_in_stores(name: str, tmp_path: Path) -> None:
+    with Collection(tmp_path / name, embedding_function=HashedWords()) as docs:
+        docs.add(["one"])
+    assert [(path.name, path.is_file()) for path in tmp_path.iterdir()] == [(name, True)]
+    with Collection.open(tmp_path / name, embedding_function=HashedWords()) as docs:
+        assert [hit.text for hit in docs.search("one")] == ["one"]
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a-b", "1st", "größe", "a.b", "../up", "a" * 256])

@@ -1,4 +1,4 @@
-"""What every store must do, tried on Milvus Lite in this process, Milvus Lite as a server, and a real Milvus 2.3.5.
+"""What every store must do, tried on the built-in store, Milvus Lite in this process and as a server, and Milvus 2.3.5.
 
 The last has one dense field and no sparse one, so what is lexical is left out there.
 """
@@ -24,12 +24,16 @@ UGLY = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session", params=["lite", "lite server", "real server"])
+@pytest.fixture(scope="module", params=["builtin", "lite", "lite server", "real server"])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """How to open a collection in one of the stores, and what it has."""
     folder = tmp_path_factory.mktemp("store")
-    if request.param == "lite":
-        yield {"uri": str(folder / "kb.db"), "options": {}, "sparse": True}
+    if request.param in ("builtin", "lite"):
+        yield {
+            "uri": str(folder / ("kb.milvine" if request.param == "builtin" else "kb.db")),
+            "options": {},
+            "sparse": True,
+        }
         return
     server: LiteServer | RealServer
     if request.param == "lite server":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 from milvine.errors import InputError, InputTypeError
@@ -33,7 +34,7 @@ def by_maximum(scores: Sequence[float]) -> list[float]:
     and BM25 to one scale. It is the only scale here that does not depend on how many candidates there are.
     """
     highest = max(scores, default=0.0)
-    return [max(score, 0.0) / highest if highest > 0 else 0.0 for score in scores]
+    return [score / highest if score > 0 else 0.0 for score in scores]
 
 
 def by_range(scores: Sequence[float]) -> list[float]:
@@ -108,6 +109,7 @@ def fuse(
     method: str = "weighted",
     weights: Mapping[str, float] | None = None,
     beyond: Mapping[str, Mapping[str, float]] | None = None,
+    wanted: int | None = None,
 ) -> list[Fused]:
     """One ranked list of several, best first; equal scores are ordered by id, so that results are the same every time.
 
@@ -118,6 +120,7 @@ def fuse(
         method: A name of `FUSIONS`.
         weights: Field's name to its weight, at least 0 and not all 0; by default all fields weigh the same.
         beyond: Field's name to the scores there of ids that other lists hold and its own does not. They have no rank.
+        wanted: How many; `None` for all.
 
     Raises:
         InputError: The method is unknown, or a weight is missing, negative or for a field that is not there.
@@ -126,19 +129,37 @@ def fuse(
     fusion, weight = checked(lists, method, weights)
     total = 1.0 if fusion.ranks else sum(weight.values())
     worth: dict[str, float] = {}
-    found: dict[str, dict[str, tuple[int | None, float, float]]] = {}
+    found: dict[str, _Scored] = {}
     for field, ranked in lists.items():
         others = {} if fusion.ranks or beyond is None else beyond.get(field, {})
         scores = [score for _, score in ranked] + list(others.values())
         ids = [id_ for id_, _ in ranked] + list(others)
-        for at, (id_, score, scaled) in enumerate(zip(ids, scores, fusion.scale(scores), strict=True)):
-            part = score if len(lists) == 1 else weight[field] / total * scaled
+        share = weight[field] / total
+        parts = scores if len(lists) == 1 else [share * scaled for scaled in fusion.scale(scores)]
+        for id_, part in zip(ids, parts, strict=True):
             worth[id_] = worth.get(id_, 0.0) + part
-            if at < len(ranked) or score or part:  # 0 and no rank: the field has nothing to say
-                found.setdefault(id_, {})[field] = (at + 1 if at < len(ranked) else None, score, part)
-    order = sorted(worth, key=lambda id_: (-worth[id_], id_))
-    places = ((id_, {name: _place(*place, worth[id_]) for name, place in found[id_].items()}) for id_ in order)
-    return [Fused(id_, worth[id_], fields) for id_, fields in places]
+        found[field] = _Scored(dict(zip(ids, range(len(ids)), strict=True)), scores, parts, len(ranked))
+    order = sorted(sorted(worth), key=worth.__getitem__, reverse=True)[:wanted]
+    return [Fused(id_, worth[id_], _places(id_, worth[id_], found)) for id_ in order]
+
+
+class _Scored(NamedTuple):
+    """What a field says: where each id stands in the other two, how many of them are ranked."""
+
+    at: dict[str, int]
+    scores: list[float]
+    parts: list[float]
+    ranked: int
+
+
+def _places(id_: str, whole: float, found: Mapping[str, _Scored]) -> dict[str, FieldScore]:
+    places = {}
+    for field, (at, scores, parts, ranked) in found.items():
+        here = at.get(id_)
+        if here is not None and (here < ranked or scores[here] or parts[here]):  # or it has nothing to say
+            rank = here + 1 if here < ranked else None
+            places[field] = FieldScore(rank, scores[here], parts[here] / whole if whole else 0.0)
+    return places
 
 
 def unscored(
@@ -162,25 +183,23 @@ def unscored(
         wanted: How many; `None` for all.
     """
     fusion, weight = checked(lists, method, weights)
-    union = dict.fromkeys(id_ for ranked in lists.values() for id_, _ in ranked)
-    scores = {field: dict(ranked) for field, ranked in lists.items()}
     if fusion.ranks or len(lists) < 2:
         return {field: [] for field in lists}
+    scores = {field: dict(ranked) for field, ranked in lists.items()}
+    union = dict.fromkeys(chain.from_iterable(scores.values()))
     if wanted is not None and len(union) > wanted and fusion.scale is by_maximum:
-        known, possible = dict.fromkeys(union, 0.0), dict.fromkeys(union, 0.0)
+        # What each id has for sure; and how much more that is than had it stood last in every list.
+        known, ahead, last = dict.fromkeys(union, 0.0), dict.fromkeys(union, 0.0), 0.0
         for field, own in scores.items():
-            scaled = {id_: weight[field] * worth for id_, worth in zip(own, by_maximum([*own.values()]), strict=True)}
-            most = min(scaled.values(), default=0.0) if field not in ended else 0.0
-            for id_ in union:
-                known[id_] += scaled.get(id_, 0.0)
-                possible[id_] += scaled.get(id_, most)
-        least = sorted(known.values())[-wanted] - _ROUNDING
-        union = dict.fromkeys(id_ for id_ in union if possible[id_] >= least)
+            scaled = [weight[field] * worth for worth in by_maximum([*own.values()])]
+            most = min(scaled, default=0.0) if field not in ended else 0.0
+            last += most
+            for id_, worth in zip(own, scaled, strict=True):
+                known[id_] += worth
+                ahead[id_] += worth - most
+        least = sorted(known.values())[-wanted] - last - _ROUNDING
+        union = dict.fromkeys(id_ for id_, more in ahead.items() if more >= least)
     return {field: [id_ for id_ in union if id_ not in own] for field, own in scores.items()}
-
-
-def _place(rank: int | None, score: float, part: float, whole: float) -> FieldScore:
-    return FieldScore(rank, score, part / whole if whole else 0.0)
 
 
 def checked(

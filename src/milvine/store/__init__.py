@@ -1,6 +1,19 @@
 """Where vectors are kept: every store behind one narrow protocol."""
 
-from milvine.store.base import DenseField, Field, LexicalField, Match, Row, SparseField, SparseRow, Store
+from milvine.store.base import (
+    DenseField,
+    Field,
+    LexicalField,
+    Match,
+    Metric,
+    MultiVectorField,
+    Row,
+    SparseField,
+    SparseRow,
+    Store,
+    Vector,
+    VectorType,
+)
 from milvine.store.opening import StoreOptions, open_store
 
 __all__ = [
@@ -8,10 +21,14 @@ __all__ = [
     "Field",
     "LexicalField",
     "Match",
+    "Metric",
+    "MultiVectorField",
     "Row",
     "SparseField",
     "SparseRow",
     "Store",
     "StoreOptions",
+    "Vector",
+    "VectorType",
     "open_store",
 ]

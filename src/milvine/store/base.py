@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
+
+import numpy.typing as npt
 
 from milvine.types import DenseVector, Record
 
@@ -14,18 +16,57 @@ if TYPE_CHECKING:
 SparseRow: TypeAlias = "csr_array"
 """One sparse vector: a `csr_array` of one row, float32, no explicit zeros; it may be empty."""
 
+Vector: TypeAlias = "npt.NDArray[Any] | SparseRow"
+"""What a field holds of one row."""
+
+
+VectorType = Literal["float32", "float16", "bfloat16", "int8", "binary"]
+"""What a dimension of a stored vector is: Milvus' FLOAT_VECTOR, FLOAT16_VECTOR and so on."""
+
+Metric = Literal["COSINE", "IP", "L2"]
+"""How dense vectors are compared; a higher score is better. "COSINE": the cosine; "IP": the inner product; "L2": one
+minus half the squared Euclidean distance, which for unit vectors is the cosine."""
+
 
 @dataclass(frozen=True)
 class DenseField:
-    """A field of dense vectors, compared by their cosine.
+    """A field of dense vectors.
+
+    Vectors come and go as float32 arrays of shape `(dim,)`, whatever floats they are stored as; of type "int8" as int8
+    arrays of shape `(dim,)`, and of type "binary", where a dimension is a bit, as uint8 arrays of shape `(dim / 8,)`,
+    the first dimension in the highest bit.
 
     Attributes:
         name: The field's name.
-        dim: Dimensions of a vector.
+        dim: Dimensions of a vector; of binary ones a multiple of 8.
+        type: How they are stored.
+        metric: How they are compared. Binary ones have "COSINE", which for bits that stand for -1 and 1 is one minus
+            twice the share of bits that differ (Milvus' HAMMING).
     """
 
     name: str
     dim: int
+    type: VectorType = "float32"
+    metric: Metric = "COSINE"
+
+
+@dataclass(frozen=True)
+class MultiVectorField:
+    """A field of several vectors a text, one a token, as ColBERT makes them; the built-in store alone has such.
+
+    A text's score is MaxSim: for each of the query's vectors the highest inner product with one of the text's, summed.
+    It is not searched; `Store.score` scores what other fields found. Vectors come and go as float32 arrays of shape
+    `(tokens, dim)`.
+
+    Attributes:
+        name: The field's name.
+        dim: Dimensions of a vector.
+        type: How they are stored: "float32" or "float16".
+    """
+
+    name: str
+    dim: int
+    type: VectorType = "float16"
 
 
 @dataclass(frozen=True)
@@ -56,7 +97,7 @@ class LexicalField:
     b: float
 
 
-Field: TypeAlias = "DenseField | SparseField | LexicalField"
+Field: TypeAlias = "DenseField | SparseField | LexicalField | MultiVectorField"
 MakeFields: TypeAlias = Callable[[dict[str, Any]], Sequence[Field]]
 """A collection's configuration to the fields that it has."""
 
@@ -68,13 +109,13 @@ class Row:
     Attributes:
         record: The record.
         content_hash: A hash of its text and metadata.
-        vectors: For each dense and each sparse field its vector; an empty sparse one is found by nothing. A lexical
-            field's come of the text.
+        vectors: For each dense, sparse and multi-vector field what it holds; an empty sparse vector is found by
+            nothing. A lexical field's come of the text.
     """
 
     record: Record
     content_hash: str
-    vectors: dict[str, DenseVector | SparseRow]
+    vectors: dict[str, Vector]
 
 
 class Match(NamedTuple):
@@ -129,7 +170,7 @@ class Store(Protocol):
         limit: int,
         filter: str | None = None,
     ) -> list[list[Match]]:
-        """For each vector the nearest rows, best first; scores are cosines."""
+        """For each vector the nearest rows, best first; scores are those of the field's metric."""
 
     def search_sparse(
         self,
@@ -156,14 +197,15 @@ class Store(Protocol):
     def score(
         self,
         field: str,
-        queries: Sequence[DenseVector] | Sequence[SparseRow] | Sequence[str],
+        queries: Sequence[Vector] | Sequence[str],
         ids: Sequence[Sequence[str]],
     ) -> list[dict[str, float]]:
         """For each query the field's scores of rows that a search may not have brought, as a search would give them.
 
         Args:
             field: Any field.
-            queries: What `search_dense`, `search_sparse` or `search_lexical` takes, after the field's kind.
+            queries: What `search_dense`, `search_sparse` or `search_lexical` takes, after the field's kind; for a
+                multi-vector field arrays of shape `(tokens, dim)`.
             ids: For each query the rows to score. A row that is not there is left out; one that shares nothing with
                 the query in a sparse or lexical field has 0.
         """

@@ -12,7 +12,7 @@ from milvine.store.base import MakeFields, Store
 
 
 class StoreOptions(TypedDict, total=False):
-    """The keyword arguments of a collection on a Milvus server; for a path on this machine there are none.
+    """The keyword arguments of a collection on a Milvus server; the built-in store has `timeout`, Milvus Lite none.
 
     Those from `index` to `partition_key` hold for a collection that is made by this; opening one that is there with
     another index type or partition key is refused.
@@ -23,12 +23,14 @@ class StoreOptions(TypedDict, total=False):
         user: The user, with `password` instead of `token`.
         password: The user's password.
         db_name: The database; else what follows the URI's host, or the server's default one.
-        timeout: Seconds that a request may take, and that a write waits for a server that restarts; by default 30.
+        timeout: Seconds that a request may take, and that a write waits for a server that restarts; by default 30. In
+            the built-in store, where one process writes at a time, how long a write waits for others.
         consistency_level: For searches and reads: "Strong" (all that anybody wrote is found, for up to .2 s a search),
             "Session" (the default: what this object wrote is found), "Bounded" or "Eventually".
         search_params: Parameters of searches of dense fields, as the index knows them: `{"ef": 200}`.
-        index: The index of dense fields: a type ("AUTOINDEX", the default, "HNSW", "IVF_FLAT"), or a mapping of
-            "index_type" and its parameters; or a mapping of field names, sparse ones too, to such.
+        index: The index of dense fields: a type ("HNSW", "IVF_FLAT"; by default "AUTOINDEX", of int8 fields "HNSW", of
+            binary ones "BIN_FLAT"), or a mapping of "index_type" and its parameters; or a mapping of field names,
+            sparse ones too, to such.
         shards: Over how many shards rows are spread; by default the server's own number.
         replicas: How many times the collection is loaded, unless it is loaded already.
         partition_key: The metadata key by whose value rows are kept apart, such as a tenant's name; every record must
@@ -71,8 +73,8 @@ def open_store(
     """Open a collection's store, or make it.
 
     Args:
-        uri: A path that ends in `.db`: Milvus Lite, in this process. Or the address of a Milvus server or cluster, such
-            as `http://host:19530`; `https://` for TLS.
+        uri: The path of a file, such as `kb.milvine`: the built-in store. A path that ends in `.db`: Milvus Lite, in
+            this process. Or the address of a Milvus server or cluster, such as `http://host:19530`; `https://` for TLS.
         name: The collection.
         fields: Given the collection's configuration, the fields that it has; called with the stored configuration when
             the collection exists, so that a mismatch can be refused before anything is touched.
@@ -84,10 +86,11 @@ def open_store(
     Raises:
         InputError: The URI means no store that milvine has, the name is not allowed, or an option is not.
         StoreNotFoundError: There is no database, and `config` is `None`; or no folder to hold one.
-        StoreLockedError: Another process has the database open.
+        StoreLockedError: Another process has the Milvus Lite database open, or kept the built-in store's file locked.
         CollectionNotFoundError: There is no such collection, and `config` is `None`.
         CollectionExistsError: There is one, and it must be new.
-        CollectionMismatchError: It is not milvine's, or `fields` refuses it, or it was made with other options.
+        CollectionMismatchError: It is not milvine's, or a newer milvine's, or `fields` refuses it, or it was made with
+            other options.
         StoreConnectionError: The server cannot be reached.
         StoreError: The server refuses the token.
     """
@@ -101,16 +104,28 @@ def open_store(
         return MilvusServerStore(
             text, name, fields=fields, config=config, must_be_new=must_be_new, columns=columns, options=given
         )
-    if not text.endswith(".db"):
+    if not text or text == ":memory:" or text.endswith(("/", "\\")) or "\0" in text:
         raise InputError(
-            f'{text!r} must be a path that ends in .db (a Milvus Lite database), such as "kb.db", or the address of a'
-            ' Milvus server, such as "http://localhost:19530"'
+            f'{text!r} must be the path of a file, such as "kb.milvine", a path that ends in .db (Milvus Lite), or the'
+            ' address of a Milvus server, such as "http://localhost:19530"'
         )
-    if given:
+    is_lite = text.endswith(".db")
+    if refused := given.keys() - (set() if is_lite else {"timeout"}):
         raise InputError(
-            f"{', '.join(sorted(given))}: for Milvus servers alone, and {text!r} is a path on this machine; leave it"
+            f"{', '.join(sorted(refused))}: for Milvus servers alone, and {text!r} is a path on this machine; leave it"
             " out"
         )
+    if not is_lite:
+        from milvine.store.builtin import BuiltinStore
+
+        if columns is not None:
+            raise InputError(f"{text!r} is a file of milvine's own, which no other tool makes; use Collection.open")
+        timeout: Any = given.get("timeout", 30.0)
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+            raise InputTypeError(f"timeout must be a number of seconds, not {type(timeout).__name__} ({timeout!r})")
+        if not 0 <= timeout <= 86_400:
+            raise InputError(f"timeout must be from 0 to 86,400 seconds, not {timeout}")
+        return BuiltinStore(Path(text), name, fields=fields, config=config, must_be_new=must_be_new, timeout=timeout)
     from milvine.store.milvus_lite import MilvusLiteStore
 
     return MilvusLiteStore(Path(text), name, fields=fields, config=config, must_be_new=must_be_new, columns=columns)

@@ -1,0 +1,190 @@
+"""Dense vectors: the nearest to a query, and exact scores.
+
+Few rows, of a small segment or a narrow filter, are scored at once. Of many, a scan of codes finds candidates, which
+are then scored exactly. The codes are those of RaBitQ (Gao and Long, SIGMOD 2024): of each row less the segment's mean
+the signs, a bit a dimension, after a rotation that spreads over all dimensions what a few may hold, and two numbers
+that make the signs' agreement with the query, rounded to two bits a dimension, an estimate of the score, whatever the
+vectors' lengths and the metric.
+
+Measured on 2 cores with passages of 40 words, for the best 10 and the best 100, each the share found and the median:
+MiniLM, 104,000 rows, 1.000 in 1.3 ms and .999 in 1.9 ms; bge-small, 60,000 rows, .999 in .9 ms and .998 in 1.5 ms;
+potion-base-8M, 60,000 rows, .999 in 1 ms and .998 in 1.5 ms (at best; on a busy machine); other types, lengths and
+metrics have .99 at least. Among 1,000 candidates, one bit of the query finds .85 of potion's best 100 where two find
+.95, and one without the rotation .78. A second thread gains nothing, since numpy's steps here are short.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from milvine.store.base import DenseField
+from milvine.store.builtin.parts import best, highest
+from milvine.store.filtering.strings import Array, Arrays, Chunks, Mask, joined
+
+Positions = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float32]
+BLOCK = 8192  # rows scanned at once: at 384 dimensions what is read and made of them is about a second-level cache full
+CODED = BLOCK // 2  # rows from which on a segment has codes
+WORDS = 6  # of a row's code at least; more bits than dimensions tell more of them
+STEP = 0.9957  # the best step to round a normally distributed number of deviation 1 to two bits (Max 1960)
+
+
+class DensePart:
+    """The vectors of a field in a segment.
+
+    Args:
+        arrays: `vectors` as they are stored, and of many rows that are not binary: `centre`, their mean, float32 of
+            shape `(dim,)`, and `codes`, uint64 of shape `(blocks, words + 1, BLOCK)`: the words of bits of the rows of
+            a block, and last a word a row that holds, as float32, the scales of all and then their offsets.
+        field: The field.
+    """
+
+    def __init__(self, arrays: Arrays, field: DenseField) -> None:
+        self.arrays = arrays
+        self._field, self._vectors = field, arrays["vectors"]
+
+    @classmethod
+    def build(cls, matrix: Array, field: DenseField) -> DensePart:
+        """The part of rows that are given in stored form."""
+        return cls(joined(cls.merged([cls({"vectors": matrix}, field)], [None])), field)
+
+    @staticmethod
+    def merged(parts: Sequence[DensePart], keeps: Sequence[Mask | None]) -> dict[str, Chunks]:
+        """The arrays of several parts in one; they are read several times, some rows at a time."""
+        field = parts[0]._field
+        counts = (len(part._vectors) if keep is None else keep.sum() for part, keep in zip(parts, keeps, strict=True))
+        count, chunks = int(sum(counts)), dict[str, Chunks](vectors=_blocks(parts, keeps))
+        if count < CODED or field.type == "binary":
+            return chunks
+        sample = np.concatenate([some[:: -(-count // BLOCK)] for some in _blocks(parts, keeps)])
+        centre = _directed(sample, field).mean(axis=0)
+        return {**chunks, "centre": [centre], "codes": (_codes(some, centre, field) for some in _blocks(parts, keeps))}
+
+    def search(self, query: Array, limit: int, allowed: Mask | None) -> tuple[Positions, Scores]:
+        """The positions and scores of the best rows that are allowed, best first; of equal ones the first.
+
+        A query is of float32 or int8 and shape `(dim,)`, or of uint8 and shape `(dim / 8,)`.
+        """
+        positions = None if allowed is None else np.flatnonzero(allowed)
+        count = len(self._vectors) if positions is None else len(positions)
+        candidates = 500 + 15 * limit + len(self._vectors) // 128
+        if "codes" in self.arrays and count > candidates + len(self._vectors) // 32:
+            estimates = self._estimates(query)
+            chosen = highest(estimates if positions is None else estimates[positions], candidates)
+            positions = chosen if positions is None else positions[chosen]
+        scores = self.score(query, positions)
+        first = best(scores, limit)
+        return (first if positions is None else positions[first]), scores[first]
+
+    def score(self, query: Array, positions: Positions | None) -> Scores:
+        """The exact scores of rows, or of all."""
+        scores = np.empty(len(self._vectors) if positions is None else len(positions), np.float32)
+        for at in _slices(len(scores), self._field):
+            scores[at] = _exact(query, self._vectors[at if positions is None else positions[at]], self._field)
+        return scores
+
+    def _estimates(self, query: Array) -> Scores:
+        codes, words = self.arrays["codes"], self.arrays["codes"].shape[1] - 1
+        turned = _rotated(_directed(query[None], self._field) - self.arrays["centre"], words)[0]
+        step = STEP * float(np.sqrt(np.vecdot(turned, turned) / len(turned))) or 1.0
+        levels = np.clip(np.floor(turned / step) + 2, 0, 3).astype(np.uint8)
+        planes = np.packbits([levels & 1, levels >> 1], axis=1).view(np.uint64)[:, :, None]
+        estimates, most = np.empty((len(codes), BLOCK), np.float32), np.float32(1.5 * step * len(turned))
+        for block, estimate in zip(codes, estimates, strict=True):
+            low, high = np.bitwise_count(block[:words] ^ planes).sum(axis=1, dtype=np.uint16)
+            scales, offsets = block[words].view(np.float32).reshape(2, BLOCK)
+            estimate[:] = (most - np.float32(step) * (low + np.float32(2) * high)) * scales + offsets
+        return estimates.reshape(-1)[: len(self._vectors)]
+
+
+def _slices(count: int, field: DenseField) -> Iterator[slice]:
+    """Rows whose float32 vectors, 512 kB, stay in the second-level cache."""
+    step = max(1, 2**17 // field.dim)
+    return (slice(start, min(start + step, count)) for start in range(0, count, step))
+
+
+def _floats(matrix: Array) -> Array:
+    if matrix.dtype == np.uint16:
+        return (matrix.astype(np.uint32) << 16).view(np.float32)
+    if matrix.dtype == np.float16:  # several times as fast as numpy's own; there are no infinities
+        moved: Array = ((matrix.view(np.int16).astype(np.int32) << 13) & -0x70000001).view(np.float32)
+        moved *= np.float32(2.0**112)
+        return moved
+    return matrix.astype(np.float32, copy=False)
+
+
+def _exact(query: Array, stored: Array, field: DenseField) -> Array:
+    if field.type == "binary":
+        kind = np.uint64 if field.dim % 64 == 0 else np.uint8
+        differing = np.bitwise_count(stored.view(kind) ^ query.view(kind)).astype(np.float32)
+        return np.asarray(1 - differing @ np.ones(differing.shape[1], np.float32) * np.float32(2 / field.dim))
+    vectors, query = _floats(stored), _floats(query)
+    if field.metric == "L2":
+        vectors = vectors - query
+        return np.asarray(1 - np.vecdot(vectors, vectors) / 2)
+    scores = np.vecdot(vectors, query)
+    if field.metric == "COSINE":
+        lengths = np.sqrt(np.vecdot(vectors, vectors)) * np.sqrt(np.vecdot(query, query))
+        scores /= np.where(lengths > 0, lengths, np.float32(1))
+    return np.asarray(scores)
+
+
+def _directed(stored: Array, field: DenseField) -> Array:
+    """Vectors whose inner products and lengths decide: for cosines those of length 1."""
+    vectors = _floats(stored)
+    if field.metric != "COSINE":
+        return vectors
+    lengths = np.sqrt(np.vecdot(vectors, vectors))[:, None]
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1))
+
+
+@cache
+def _cosines(size: int) -> Array:
+    """The orthogonal matrix of the discrete cosine transform."""
+    at = np.arange(size)
+    matrix: Array = np.cos(np.pi / size * (at[:, None] + 0.5) * at) * np.sqrt(np.where(at, 2, 1) / size)
+    return matrix.astype(np.float32)
+
+
+def _rotated(vectors: Array, words: int) -> Array:
+    """Vectors in `64 * words` dimensions, turned by the Kronecker product of two cosine transforms."""
+    dim = 64 * words
+    left = max(size for size in range(1, math.isqrt(dim) + 1) if dim % size == 0)
+    cubes = np.pad(vectors, ((0, 0), (0, dim - vectors.shape[1]))).reshape(-1, left, dim // left)
+    turned: Array = (cubes @ _cosines(dim // left)).swapaxes(1, 2) @ _cosines(left)
+    return turned.reshape(-1, dim)
+
+
+def _codes(stored: Array, centre: Array, field: DenseField) -> Array:
+    """A block of `codes`; rows that are not there are zeros."""
+    words = max(WORDS, -(-field.dim // 64))
+    block = np.zeros((1, words + 1, BLOCK), np.uint64)
+    scales, offsets = block[0, words].view(np.float32).reshape(2, BLOCK)
+    for at in _slices(len(stored), field):
+        vectors = _directed(stored[at], field)
+        turned = _rotated(vectors - centre, words)
+        block[0, :words, at] = np.packbits(turned > 0, axis=1).view(np.uint64).T
+        sums = np.abs(turned).sum(axis=1)
+        scales[at] = np.vecdot(turned, turned) / np.where(sums > 0, sums, 1)
+        offsets[at] = np.vecdot(vectors, centre)
+        if field.metric == "L2":
+            offsets[at] -= np.vecdot(vectors, vectors) / 2
+    return block
+
+
+def _blocks(parts: Sequence[DensePart], keeps: Sequence[Mask | None]) -> Iterator[Array]:
+    """The rows that are kept, `BLOCK` at a time; at least one array, which may be empty."""
+    held = parts[0]._vectors[:0]
+    for part, keep in zip(parts, keeps, strict=True):
+        for start in range(0, len(part._vectors), BLOCK):
+            at = slice(start, start + BLOCK)
+            held = np.concatenate([held, part._vectors[at] if keep is None else part._vectors[at][keep[at]]])
+            while len(held) > BLOCK:
+                yield held[:BLOCK]
+                held = held[BLOCK:]
+    yield held
