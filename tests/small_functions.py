@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from milvine.model.base import BaseEmbeddingFunction, BaseRerankFunction, RerankResult
-from milvine.types import DenseVectors, SparseMatrix
+from milvine.types import DenseMatrix, DenseVectors, SparseMatrix
 
 DIM = 16
 
@@ -116,6 +116,33 @@ class WordsAndTerms(BaseEmbeddingFunction[dict[str, Any]]):
 
     def identity(self) -> dict[str, Any]:
         return {"function": "WordsAndTerms", "dim": self.dim}
+
+
+class HashedTokens(BaseEmbeddingFunction[list[DenseMatrix]]):
+    """A vector of length 1 for each word, as ColBERT gives them; a blank text has none."""
+
+    TASK = "multivector"
+
+    def __init__(self, dim: int = DIM, version: int = 1) -> None:
+        self._dim = dim
+        self.version = version
+
+    @property
+    def dim(self) -> int:
+        return self._dim
+
+    def _matrix(self, text: str) -> DenseMatrix:
+        vectors = np.asarray([_word_vector(word, self._dim) for word in text.lower().split()], np.float32)
+        vectors = vectors.reshape(-1, self._dim)
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+    def _encode_documents(self, texts: list[str]) -> list[DenseMatrix]:
+        return [self._matrix(text) for text in texts]
+
+    _encode_queries = _encode_documents
+
+    def identity(self) -> dict[str, Any]:
+        return {"function": "HashedTokens", "dim": self._dim, "version": self.version}
 
 
 class CountsWord(BaseRerankFunction):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from milvine import _identity
@@ -16,7 +17,7 @@ from milvine.model.multivector import ColBERTEmbeddingFunction
 from milvine.model.sparse import BM25EmbeddingFunction, SpladeEmbeddingFunction
 from provider_server import KEY
 from small_functions import DIM, CountsWord, HashedTerms, HashedWords, WordsAndTerms
-from tiny_token_models import write_bge_m3
+from tiny_token_models import write_bge_m3, write_stanford
 
 EN = {"kind": "lexical", "analyzer": {"language": "en", "rules": 2}, "k1": 0.9, "b": 0.4}
 
@@ -239,16 +240,32 @@ def test_what_is_no_embedding_function(function: Any) -> None:
             _identity.new_config(given)
 
 
-def test_functions_that_a_collection_has_no_field_for(m3: Path) -> None:
-    for function, match in (
-        (BM25EmbeddingFunction(), "does BM25 by itself, .*language="),
-        (ColBERTEmbeddingFunction.__new__(ColBERTEmbeddingFunction), "reranker=ColBERTRerankFunction"),
-        (BGEM3EmbeddingFunction(m3, return_colbert_vecs=True), "make it with return_colbert_vecs=False"),
-    ):
-        with pytest.raises(InputError, match=match):
-            _identity.new_config(function)
-        with pytest.raises(InputError, match=match):
-            _identity.new_config({"mine": function})
+def test_a_function_that_a_collection_has_no_field_for() -> None:
+    for given in (BM25EmbeddingFunction(), {"mine": BM25EmbeddingFunction()}):
+        with pytest.raises(InputError, match=r"does BM25 by itself, .*language="):
+            _identity.new_config(given)
+
+
+def test_functions_that_give_a_vector_a_token(m3: Path, tmp_path: Path) -> None:
+    (tmp_path / "colbert").mkdir()
+    colbert = ColBERTEmbeddingFunction(write_stanford(tmp_path / "colbert", "stanford"))
+    function = BGEM3EmbeddingFunction(m3, return_colbert_vecs=True)
+    config = stored({"m3": function, "late": colbert})
+    assert {name: field["kind"] for name, field in config["fields"].items()} == {
+        "m3_dense": "dense",
+        "m3_sparse": "sparse",
+        "m3_colbert_vecs": "multivector",
+        "late": "multivector",
+        "lexical": "lexical",
+    }
+    assert config["fields"]["late"] == {"kind": "multivector", "dim": colbert.dim, "function": "late"}
+    opened = _identity.field_set(config)
+    assert [type(one) for one in opened.functions.values()] == [BGEM3EmbeddingFunction, ColBERTEmbeddingFunction]
+    vectors, given = opened.encode_documents(["a b c", ""]), function.encode_documents(["a b c", ""])
+    for one, expected in zip(vectors["m3_colbert_vecs"], given["colbert_vecs"], strict=True):
+        np.testing.assert_array_equal(one, expected)
+    for one, expected in zip(vectors["late"], colbert.encode_documents(["a b c", ""]), strict=True):
+        np.testing.assert_array_equal(one, expected)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a-b", "1st", "größe", "a" * 101, 5, "id", "text", "lexical", "_private"])
@@ -260,12 +277,6 @@ def test_names_that_are_not_allowed(name: Any) -> None:
 def test_two_functions_for_one_field() -> None:
     with pytest.raises(InputError, match="two embedding functions would fill the field 'a_sparse'"):
         _identity.new_config({"a": WordsAndTerms(), "a_sparse": HashedTerms()})
-
-
-@pytest.mark.parametrize("output", ["float16", "int8", "binary"])
-def test_vectors_of_another_type_than_a_collection_stores(output: str) -> None:
-    with pytest.raises(InputError, match=f"gives {output} vectors, and a collection stores float32 ones; make it with"):
-        _identity.new_config(DefaultEmbeddingFunction(output=output))
 
 
 @pytest.mark.parametrize("dim", [0, -1, None, "16", True])

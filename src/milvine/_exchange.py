@@ -1,8 +1,9 @@
 """Collections in Parquet files: a row a record, its metadata as JSON, its vectors bit by bit.
 
-The columns are `id`, `text`, `$meta` (what Milvus calls the metadata that no schema names) and one a vector field: a
-list of float32 for dense ones, and for sparse ones `indices` and `values`. Terms for lexical search are made of the
-text again. Under the key `milvine` the file's own metadata say which models the vectors are of.
+The columns are `id`, `text`, `$meta` (what Milvus calls the metadata that no schema names) and one a vector field: for
+dense ones a list of float32, halffloat, uint16 (of bfloat16, the upper halves of float32), int8 or uint8 (eight bits of
+binary ones), for multi-vector ones a list of such lists, and for sparse ones `indices` and `values`. Terms for lexical
+search are made of the text again. Under the key `milvine` the file's own metadata say which models the vectors are of.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from milvine._field_types import TYPES, metric_of, type_of
 from milvine._identity import Given, field_set, new_config, read_config
 from milvine._progress import progress
 from milvine._records import checked, in_batches
-from milvine._vectors import checked_dense, checked_sparse
+from milvine._vectors import checked_dense, checked_multi, checked_sparse
 from milvine._writing import BATCH, write_batches, write_records
 from milvine.errors import (
     CollectionMismatchError,
@@ -32,6 +34,7 @@ from milvine.errors import (
     StoreWriteError,
 )
 from milvine.local.options import check_place
+from milvine.store._vector_types import from_stored, to_stored
 from milvine.types import AddReport, Record
 
 if TYPE_CHECKING:
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 KEY = b"milvine"
 ID, TEXT, METADATA = "id", "text", "$meta"
+_NUMBERS = {"float32": "float32", "float16": "float16", "bfloat16": "uint16", "int8": "int8", "binary": "uint8"}
+"""Arrow's types of a stored vector's numbers."""
 
 
 def export_rows(store: Store, path: str | Path, filter: str | None, *, vectors: bool, show: bool | None) -> int:
@@ -149,7 +154,9 @@ class Export:
         there = {name: model for name, model in _models(self.config).items() if name in self.vectors}
         columns = {}
         for field, model in wanted.items():
-            same = [name for name, other in there.items() if other == model]
+            # Of float32 vectors those of any type are made as they would be of the texts.
+            alike = (model, {**model, _TYPE: "float32"})
+            same = [name for name, other in there.items() if other in alike]
             if not same:
                 raise CollectionMismatchError(
                     f"{self.path} has no vectors for the field {field!r}: {_difference(field, model, there)}; open the"
@@ -160,11 +167,15 @@ class Export:
 
     def records(self) -> Iterator[Record]:
         """The records, read some at a time."""
-        for batch in self.batches({}):
+        for batch in self.batches({}, self.config):
             yield from batch.records
 
-    def batches(self, columns: Mapping[str, str]) -> Iterator[Batch]:
-        """The records with the vectors of these columns, 1,024 at a time; a column is given for each field wanted.
+    def batches(self, columns: Mapping[str, str], config: Mapping[str, Any]) -> Iterator[Batch]:
+        """The records with vectors, 1,024 at a time.
+
+        Args:
+            columns: For each field that is wanted the file's column.
+            config: The configuration of the collection that has these fields.
 
         Raises:
             ReadError: The file is damaged.
@@ -182,16 +193,23 @@ class Export:
                     for at, (id_, text, metadata) in enumerate(zip(*values, strict=True), before)
                 ]
                 vectors = {
-                    field: self._vectors(batch.column(column), self.config["fields"][column])
+                    field: self._vectors(batch.column(column), self.config["fields"][column], config["fields"][field])
                     for field, column in columns.items()
                 }
             before += len(records)
             yield Batch(records, vectors)
 
-    def _vectors(self, column: Any, field: Mapping[str, Any]) -> Sequence[Any]:
+    def _vectors(self, column: Any, field: Mapping[str, Any], wanted: Mapping[str, Any]) -> Sequence[Any]:
+        count, path = len(column), str(self.path)
         if field["kind"] == "dense":
-            matrix = column.flatten().to_numpy().reshape(len(column), -1)
-            return checked_dense(matrix, len(column), field["dim"], str(self.path))
+            there = type_of(field)
+            matrix = from_stored(column.flatten().to_numpy().reshape(count, -1), there)
+            return checked_dense(matrix, count, field["dim"], path, type_of(wanted), there)
+        if field["kind"] == "multivector":
+            tokens = column.flatten().flatten().to_numpy().reshape(-1, field["dim"])
+            ends = column.offsets.to_numpy()
+            texts = np.split(from_stored(tokens, type_of(field)), ends[1:-1] - ends[0])
+            return checked_multi(texts, count, field["dim"], path, type_of(wanted))
         from scipy.sparse import csr_array
 
         from milvine.analysis.statistics import DIMENSION
@@ -199,9 +217,9 @@ class Export:
         indices, values = (column.field(name) for name in ("indices", "values"))
         ends = indices.offsets.to_numpy()
         parts = (values.flatten().to_numpy(), indices.flatten().to_numpy(), ends - ends[0])
-        matrix = csr_array(parts, shape=(len(column), DIMENSION))
+        matrix = csr_array(parts, shape=(count, DIMENSION))
         matrix.check_format(full_check=True)
-        return checked_sparse(matrix, len(column), str(self.path))
+        return checked_sparse(matrix, count, path)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -226,7 +244,7 @@ def import_rows(store: Store, fields: FieldSet, path: str | Path, *, embed: bool
             return write_records(store, fields, export.records(), None, total=export.rows, show=show)
 
         def batches() -> Iterator[tuple[list[Record], Callable[[list[Record]], Mapping[str, Sequence[Any]]]]]:
-            for batch in export.batches(columns):
+            for batch in export.batches(columns, read_config(store.config)):
                 yield batch.records, batch.vectors_of
 
         return write_batches(store, fields, batches(), total=export.rows, show=show)
@@ -234,6 +252,8 @@ def import_rows(store: Store, fields: FieldSet, path: str | Path, *, embed: bool
 
 def options_for(path: str | Path, given: CollectionOptions) -> CollectionOptions:
     """The options by which `Collection` makes one like that of a file: those given, or rebuilt from the file.
+
+    Types and metrics of vectors may be other ones than the file's.
 
     Raises:
         CollectionMismatchError: Those given differ, or cannot be rebuilt.
@@ -243,20 +263,34 @@ def options_for(path: str | Path, given: CollectionOptions) -> CollectionOptions
     fields = field_set(config, given.get("embedding_function"), given.get("language"), given.get("lexical"))
     described = config["fields"].get("lexical")
     language = described["analyzer"]["language"] if described else None
+    typed = {name: field for name, field in config["fields"].items() if field["kind"] in TYPES}
+    options: CollectionOptions = {
+        "vector_type": {name: type_of(field) for name, field in typed.items()},
+        "metric": {name: metric_of(field) for name, field in typed.items() if field["kind"] == "dense"},
+        **{name: value for name, value in given.items() if value is not None},  # type: ignore[typeddict-item]
+        "language": language,
+        "lexical": described is not None,
+    }
     # Whether a function was given alone shows in the names of its fields.
     ways: list[Given] = [fields.functions, *list(fields.functions.values())[:1]]
     for functions in ways:
-        if new_config(functions, language, described is not None)["fields"] == config["fields"]:
-            return {
-                **given,
-                "embedding_function": functions,
-                "language": language,
-                "lexical": described is not None,
-            }
+        if _untyped(new_config(functions, language, described is not None)) == _untyped(config):
+            return {**options, "embedding_function": functions}
     raise CollectionMismatchError(
         "the file's collection has other fields than this milvine makes of its models; make a collection for it"
         " yourself, and import the file with embed=True"
     )
+
+
+def _untyped(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    fields: dict[str, dict[str, Any]] = config["fields"]
+    return {
+        name: {key: value for key, value in field.items() if key not in ("type", "metric")}
+        for name, field in fields.items()
+    }
+
+
+_TYPE = "field's type"
 
 
 def _models(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -269,6 +303,8 @@ def _models(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
             models[name] = function | {
                 f"field's {key}": field[key] for key in ("kind", "dim", "output") if key in field
             }
+            if field["kind"] in TYPES:
+                models[name][_TYPE] = type_of(field)
     return models
 
 
@@ -282,8 +318,11 @@ def _difference(field: str, model: dict[str, Any], there: dict[str, dict[str, An
 
 
 def _column_type(arrow: Any, field: Mapping[str, Any]) -> Any:
-    if field["kind"] == "dense":
-        return arrow.list_(arrow.float32(), field["dim"])
+    if field["kind"] in TYPES:
+        type_ = type_of(field)
+        width = field["dim"] // 8 if type_ == "binary" else field["dim"]
+        vector = arrow.list_(getattr(arrow, _NUMBERS[type_])(), width)
+        return vector if field["kind"] == "dense" else arrow.list_(vector)
     parts = [("indices", arrow.uint32()), ("values", arrow.float32())]
     return arrow.struct([arrow.field(name, arrow.list_(kind), nullable=False) for name, kind in parts])
 
@@ -291,8 +330,13 @@ def _column_type(arrow: Any, field: Mapping[str, Any]) -> Any:
 def _column(arrow: Any, field: Mapping[str, Any], vectors: Sequence[Any]) -> Any:
     kind = _column_type(arrow, field)
     if field["kind"] == "dense":
-        flat = np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1)
+        flat = to_stored(np.stack(vectors), type_of(field)).reshape(-1)
         return arrow.FixedSizeListArray.from_arrays(arrow.array(flat), type=kind)
+    if field["kind"] == "multivector":
+        flat = to_stored(np.concatenate(vectors), type_of(field)).reshape(-1)
+        tokens = arrow.FixedSizeListArray.from_arrays(arrow.array(flat), type=kind.value_type)
+        ends = np.cumsum([0, *map(len, vectors)], dtype=np.int32)
+        return arrow.ListArray.from_arrays(arrow.array(ends), tokens, type=kind)
     ends = np.cumsum([0, *(vector.nnz for vector in vectors)], dtype=np.int32)
     lists = [
         arrow.ListArray.from_arrays(arrow.array(ends), arrow.array(np.concatenate(parts).astype(dtype)))

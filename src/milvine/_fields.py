@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from milvine._vectors import checked_dense, checked_sparse
+from milvine._field_types import given_type, metric_of, type_of
+from milvine._vectors import checked_dense, checked_multi, checked_sparse
 
 if TYPE_CHECKING:
     from milvine.analysis import Analyzer, DictionaryAnalyzer
     from milvine.model.base import BaseEmbeddingFunction
     from milvine.store import Field
 
-Kind = Literal["dense", "sparse", "lexical"]
+Kind = Literal["dense", "sparse", "lexical", "multivector"]
 Vectors = dict[str, list[Any]]
-"""For each field that a function fills, a vector a text: dense ones are arrays, sparse ones rows of a `csr_array`."""
+"""For each field that a function fills what it gets of each text: a dense one an array, a sparse one a row of a
+`csr_array`, a multi-vector one an array of shape `(tokens, dim)`."""
 
 
 class FieldSet:
@@ -39,12 +41,14 @@ class FieldSet:
 
     def store_fields(self) -> list[Field]:
         """The fields as a store makes them."""
-        from milvine.store import DenseField, LexicalField, SparseField
+        from milvine.store import DenseField, LexicalField, MultiVectorField, SparseField
 
         made: list[Field] = []
         for name, field in self._config.items():
             if field["kind"] == "dense":
-                made.append(DenseField(name, field["dim"]))
+                made.append(DenseField(name, field["dim"], type_of(field), metric_of(field)))
+            elif field["kind"] == "multivector":
+                made.append(MultiVectorField(name, field["dim"], type_of(field)))
             elif field["kind"] == "sparse":
                 made.append(SparseField(name))
             elif self.analyzer is not None:
@@ -55,7 +59,7 @@ class FieldSet:
         """The vectors of texts that are to be found; each function runs once.
 
         Raises:
-            InputError: A function gave something else than one finite vector a text for each of its fields.
+            InputError: A function gave something else than what its fields hold, finite, of each text.
         """
         encoded = {name: function.encode_documents(texts) for name, function in self.functions.items()}
         return self._vectors(encoded, len(texts), self._filled())
@@ -93,16 +97,19 @@ class FieldSet:
         return list(dict.fromkeys(self._config[name]["function"] for name in fields))
 
     def _vectors(self, encoded: Mapping[str, Any], count: int, fields: Sequence[str]) -> Vectors:
-        vectors = {}
+        vectors: Vectors = {}
         for name in fields:
             field = self._config[name]
             result, output = encoded[field["function"]], field.get("output")
-            function = type(self.functions[field["function"]]).__name__
+            maker = self.functions[field["function"]]
+            function = type(maker).__name__
             if output is not None:
                 result = result.get(output) if isinstance(result, Mapping) else None
                 function += f"'s {output!r}"
             if field["kind"] == "dense":
-                vectors[name] = checked_dense(result, count, field["dim"], function)
+                vectors[name] = checked_dense(result, count, field["dim"], function, type_of(field), given_type(maker))
+            elif field["kind"] == "multivector":
+                vectors[name] = checked_multi(result, count, field["dim"], function, type_of(field))
             else:
                 vectors[name] = checked_sparse(result, count, function)
         return vectors

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from milvine import _field_types
+from milvine._field_types import ChosenMetrics, ChosenTypes, given_type
 from milvine._fields import FieldSet
 from milvine.errors import CollectionMismatchError, InputError, InputTypeError
 
@@ -20,16 +22,26 @@ FORMAT = 2
 K1, B = 0.9, 0.4  # for passages; see README's figures
 LEXICAL = "lexical"
 MAX_NAME = 100  # with an output's name it stays within Milvus' 255
-_KINDS = {"dense": "dense", "sparse": "sparse", "colbert_vecs": "multivector"}
-PARTS = {"dense": ("dim", "function"), "sparse": ("function",), LEXICAL: ("analyzer", "k1", "b")}
+MULTIVECTOR = "multivector"
+COLBERT = "colbert_vecs"
+_KINDS = {"dense": "dense", "sparse": "sparse", COLBERT: MULTIVECTOR}
+_SIZED = ("dim", "function")
+PARTS = {"dense": _SIZED, MULTIVECTOR: _SIZED, "sparse": ("function",), LEXICAL: ("analyzer", "k1", "b")}
 RESERVED_NAMES = frozenset({"id", "text", "content_hash", LEXICAL, "lexical_length"})
 
 
-def new_config(given: Given = None, language: str | None = None, lexical: bool | None = None) -> dict[str, Any]:
+def new_config(
+    given: Given = None,
+    language: str | None = None,
+    lexical: bool | None = None,
+    vector_type: ChosenTypes = None,
+    metric: ChosenMetrics = None,
+) -> dict[str, Any]:
     """What a new collection stores about itself, as JSON.
 
     Raises:
-        InputError: A function, a name or the language is not fit for a collection, or there would be no field.
+        InputError: A function, a name, the language, a type or a metric is not fit for a collection, or there would be
+            no field that finds anything.
         InputTypeError: Something is no embedding function.
     """
     from milvine.analysis import get_analyzer
@@ -37,6 +49,7 @@ def new_config(given: Given = None, language: str | None = None, lexical: bool |
     several = isinstance(given, Mapping)
     functions: dict[str, dict[str, Any]] = {}
     fields: dict[str, dict[str, Any]] = {}
+    types = {}
     for name, function in _named(_default_function() if given is None else given).items():
         outputs = _outputs(function)
         name = name or ("hybrid" if None not in outputs else outputs[None]["kind"])
@@ -47,6 +60,9 @@ def new_config(given: Given = None, language: str | None = None, lexical: bool |
             if field in fields:
                 raise InputError(f"two embedding functions would fill the field {field!r}; rename one of them")
             fields[field] = {**described, "function": name} | ({} if output is None else {"output": output})
+            if described["kind"] in _field_types.TYPES:
+                types[field] = given_type(function)
+    _field_types.describe(fields, types, vector_type, metric)
     if lexical is not False:
         analyzer = get_analyzer("en" if language is None else language).identity
         fields[LEXICAL] = {"kind": LEXICAL, "analyzer": analyzer, "k1": K1, "b": B}
@@ -54,11 +70,21 @@ def new_config(given: Given = None, language: str | None = None, lexical: bool |
         raise InputError(f"language={language!r} is for lexical search, and lexical=False leaves that out")
     if not fields:
         raise InputError("there is nothing to search by: give an embedding function, or leave out lexical=False")
+    if all(field["kind"] == MULTIVECTOR for field in fields.values()):
+        raise InputError(
+            f"the field {next(iter(fields))!r} holds a vector a token: it scores what other fields find, and finds"
+            " nothing itself; give a function of dense or sparse vectors beside it, or leave out lexical=False"
+        )
     return {"format": FORMAT, "functions": functions, "fields": fields}
 
 
 def field_set(
-    stored: dict[str, Any], given: Given = None, language: str | None = None, lexical: bool | None = None
+    stored: dict[str, Any],
+    given: Given = None,
+    language: str | None = None,
+    lexical: bool | None = None,
+    vector_type: ChosenTypes = None,
+    metric: ChosenMetrics = None,
 ) -> FieldSet:
     """The fields that a collection was made with, and their functions: those given, if they are the same, else rebuilt.
 
@@ -69,6 +95,7 @@ def field_set(
 
     config = read_config(stored)
     identities, described = config["functions"], config["fields"].get(LEXICAL)
+    _field_types.check(config["fields"], vector_type, metric)
     functions = _rebuilt(identities) if given is None else _matched(identities, given)
     for name, function in functions.items():
         what = "embedding function" + (f" {name!r}" if len(functions) > 1 else "")
@@ -170,33 +197,19 @@ def _checked(function: Any) -> Function:
             f"{name} is not for a collection, which does BM25 by itself, with statistics that stay true as texts come"
             " and go: leave it out, and choose its language with language=..."
         )
-    if getattr(function, "TASK", None) == "multivector":
-        raise InputError(
-            f"{name} gives a vector a token, and Milvus has no field for that; leave it out, and pass"
-            " reranker=ColBERTRerankFunction(...) to order what other fields find"
-        )
-    output = getattr(function, "output", "float32")
-    if output in ("float16", "int8", "binary"):
-        raise InputError(
-            f"{name} gives {output} vectors, and a collection stores float32 ones; make it with output='float32'"
-        )
     return function
 
 
 def _outputs(function: Function) -> dict[str | None, dict[str, Any]]:
-    """What a function gives: kind and, of dense vectors, dimensions, by the output's name; `None` for one without."""
+    """What a function gives: kind and, where it has, dimensions, by the output's name; `None` for one without."""
     name = type(function).__name__
     kinds = _kinds(function)
-    if "colbert_vecs" in kinds:
-        raise InputError(
-            f"{name} gives a vector a token, and Milvus has no field for that; make it with return_colbert_vecs=False"
-        )
     if not kinds:
         raise InputError(f"{name} does not say what it gives: encode_documents([]) must be a dict of empty outputs")
     outputs: dict[str | None, dict[str, Any]] = {}
     for output, kind in kinds.items():
         outputs[output] = {"kind": kind}
-        if kind == "dense":
+        if kind != "sparse":
             dim = function.dim
             dim = dim if output is None else dim.get(output) if isinstance(dim, Mapping) else None
             if isinstance(dim, bool) or not isinstance(dim, int) or dim < 1:
@@ -207,8 +220,8 @@ def _outputs(function: Function) -> dict[str | None, dict[str, Any]]:
 
 
 def _kinds(function: Any) -> dict[str | None, str]:
-    task = getattr(function, "TASK", None)
-    if task in ("dense", "sparse"):
+    task = str(getattr(function, "TASK", ""))
+    if task in _KINDS.values():
         return {None: task}
     if task == "hybrid":  # asking it for nothing would load its model
         return {output: _KINDS[output] for output, asked in function.ASKED_BY.items() if getattr(function, asked)}
@@ -218,8 +231,11 @@ def _kinds(function: Any) -> dict[str | None, str]:
         empty = function.encode_documents([])  # of the right kind, and free
     except Exception:  # noqa: BLE001 - a user's own function may fail on an empty list; what it gives is checked later
         empty = {} if isinstance(function.dim, Mapping) else []
-    parts = empty if isinstance(empty, Mapping) else {None: empty}
-    return {output: "sparse" if issparse(vectors) else "dense" for output, vectors in parts.items()}
+    parts: Mapping[str | None, Any] = empty if isinstance(empty, Mapping) else {None: empty}
+    return {
+        output: "sparse" if issparse(vectors) else MULTIVECTOR if output == COLBERT else "dense"
+        for output, vectors in parts.items()
+    }
 
 
 def _identity_of(function: Function) -> dict[str, Any]:
@@ -238,13 +254,15 @@ def _default_function() -> Function:
 
 
 def _rebuilt(identities: Mapping[str, dict[str, Any]]) -> dict[str, Function]:
-    from milvine.model import dense, hybrid, sparse
+    from milvine.model import dense, hybrid, multivector, sparse
     from milvine.model.base import BaseEmbeddingFunction
 
     functions = {}
     for name, identity in identities.items():
         wanted = str(identity.get("function"))
-        found: Any = next((getattr(part, wanted) for part in (dense, sparse, hybrid) if wanted in part.__all__), None)
+        found: Any = next(
+            (getattr(part, wanted) for part in (dense, sparse, hybrid, multivector) if wanted in part.__all__), None
+        )
         if found is None or not issubclass(found, BaseEmbeddingFunction) or not hasattr(found, "from_identity"):
             given = "embedding_function" if len(identities) == 1 else f"embedding_function={{{name!r}: ..., ...}}"
             raise CollectionMismatchError(

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milvine import _identity
-from milvine.errors import InputTypeError
+from milvine._field_types import ChosenMetrics, ChosenTypes
+from milvine.errors import InputError, InputTypeError
 from milvine.store.opening import StoreOptions
 
 if TYPE_CHECKING:
     from milvine._fields import FieldSet
     from milvine.model.base import BaseEmbeddingFunction, BaseRerankFunction
-    from milvine.store import Field, Store
+    from milvine.store import Field, Metric, Store, VectorType
 
 
 class CollectionOptions(StoreOptions, total=False):
@@ -22,6 +23,8 @@ class CollectionOptions(StoreOptions, total=False):
     embedding_function: BaseEmbeddingFunction[Any] | Mapping[str, BaseEmbeddingFunction[Any]] | None
     language: str | None
     lexical: bool | None
+    vector_type: VectorType | Mapping[str, VectorType] | None
+    metric: Metric | Mapping[str, Metric] | None
     reranker: BaseRerankFunction | None
     show_progress: bool | None
 
@@ -32,6 +35,8 @@ def opened(
     given: _identity.Given,
     language: str | None,
     lexical: bool | None,
+    vector_type: ChosenTypes,
+    metric: ChosenMetrics,
     *,
     must_exist: bool | None,
     columns: Mapping[str, str] | None = None,
@@ -44,13 +49,15 @@ def opened(
         isinstance(columns, Mapping) and all(isinstance(part, str) for item in columns.items() for part in item)
     ):
         raise InputTypeError(f"fields must be a mapping of names to names, not {columns!r}")
+    if columns is not None and metric is not None:
+        raise InputError("metric is chosen when a collection is made; a collection that another tool made has its own")
     made: list[FieldSet] = []
 
     def fields(stored: dict[str, Any]) -> list[Field]:
-        made.append(_identity.field_set(stored, given, language, lexical))
+        made.append(_identity.field_set(stored, given, language, lexical, vector_type, metric))
         return made[-1].store_fields()
 
-    config = None if must_exist else _identity.new_config(given, language, lexical)
+    config = None if must_exist else _identity.new_config(given, language, lexical, vector_type, metric)
     store = open_store(
         uri,
         name,

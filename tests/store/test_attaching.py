@@ -11,7 +11,7 @@ import pytest
 from milvine import Collection, Record
 from milvine.errors import CollectionMismatchError, CollectionNotFoundError, InputError, InputTypeError
 from milvine.store._lite_database import LiteDatabase
-from small_functions import DIM, HashedTerms, HashedWords
+from small_functions import DIM, HashedTerms, HashedTokens, HashedWords
 
 TEXTS = ["tea is made of leaves", "coffee is made of beans", "bread is made of flour"]
 NAMES = {"id": "pk", "text": "body", "words": "embedding", "terms": "weights"}
@@ -182,3 +182,16 @@ def test_collections_that_cannot_be_attached(client: Any, tmp_path: Path) -> Non
     client.drop_index("theirs", "embedding")
     with pytest.raises(CollectionMismatchError, match="'embedding' of 'theirs' has no index"):
         attach(tmp_path, HashedWords(), names=names)
+
+
+def test_another_vector_type_than_the_columns(client: Any, tmp_path: Path, functions: dict[str, Any]) -> None:
+    make(client)
+    options: dict[str, Any] = {"embedding_function": functions}
+    match = r"no INT8_VECTOR field 'embedding' for 'words'; open it with vector_type={'words': 'float32'}; its fields: "
+    with pytest.raises(CollectionMismatchError, match=match):
+        Collection.attach(tmp_path / "kb.db", "theirs", NAMES, vector_type="int8", **options)
+    with Collection.attach(tmp_path / "kb.db", "theirs", NAMES, vector_type="float32", **options) as docs:
+        assert docs.search("coffee beans", fields=["words"])[0].id == "1"
+    tokens = {**functions, "tokens": HashedTokens()}
+    with pytest.raises(InputError, match="'tokens' holds a vector a token, and Milvus has no field for that"):
+        Collection.attach(tmp_path / "kb.db", "theirs", NAMES, embedding_function=tokens)

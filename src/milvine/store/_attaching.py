@@ -7,6 +7,7 @@ from typing import Any
 
 from milvine.errors import CollectionMismatchError, InputError
 from milvine.store._rows import Columns
+from milvine.store._vector_types import DATA_TYPES, HAMMING, check_single, other_types
 from milvine.store.base import DenseField, Field
 
 ID, TEXT = "id", "text"
@@ -31,6 +32,7 @@ def attached(
     """
     from pymilvus import DataType
 
+    check_single(fields, "Milvus")
     described = client.describe_collection(name)
     there: dict[str, dict[str, Any]] = {column["name"]: column for column in described["fields"]}
     known = [ID, TEXT, *(field.name for field in fields)]
@@ -46,16 +48,17 @@ def attached(
     vectors, metrics = {}, {}
     for field in fields:
         column = roles.get(field.name, field.name)
-        kind = DataType.FLOAT_VECTOR if isinstance(field, DenseField) else DataType.SPARSE_FLOAT_VECTOR
-        if there.get(column, {}).get("type") != kind:
-            raise _mismatch(name, field.name, column, kind.name, there)
+        kind = DATA_TYPES[field.type] if isinstance(field, DenseField) else "SPARSE_FLOAT_VECTOR"
+        if there.get(column, {}).get("type") != DataType[kind]:
+            raise _mismatch(name, field.name, column, kind, there)
         if isinstance(field, DenseField) and int(there[column]["params"]["dim"]) != field.dim:
             raise CollectionMismatchError(
                 f"{column!r} of {name!r} has {there[column]['params']['dim']} dimensions, and the embedding function"
                 f" of {field.name!r} gives {field.dim}"
             )
         vectors[field.name] = column
-        metrics[field.name] = _metric(client, name, column)
+        is_binary = isinstance(field, DenseField) and field.type == "binary"
+        metrics[field.name] = _metric(client, name, column, (HAMMING,) if is_binary else METRICS)
     taken = {primary["name"], text, *vectors.values()}
     filled = {output for function in described.get("functions") or [] for output in function["output_field_names"]}
     rest = {column: one for column, one in there.items() if column not in taken | filled}
@@ -70,6 +73,7 @@ def attached(
         text=text,
         content_hash=None,
         vectors=vectors,
+        types=other_types(fields),
         scalars=tuple(column for column in rest if column not in empty),
         dynamic=dynamic,
         integers=primary["type"] == DataType.INT64,
@@ -78,13 +82,13 @@ def attached(
     return columns, metrics
 
 
-def _metric(client: Any, name: str, column: str) -> str:
+def _metric(client: Any, name: str, column: str, known: Sequence[str]) -> str:
     for index in client.list_indexes(name, field_name=column):
         metric = str(client.describe_index(name, index).get("metric_type"))
-        if metric in METRICS:
+        if metric in known:
             return metric
         raise CollectionMismatchError(
-            f"{column!r} of {name!r} is compared by {metric}, and milvine knows {', '.join(METRICS)}"
+            f"{column!r} of {name!r} is compared by {metric}, and milvine knows {', '.join(known)}"
         )
     raise CollectionMismatchError(f"{column!r} of {name!r} has no index; make one with MilvusClient.create_index")
 
@@ -93,7 +97,13 @@ def _mismatch(
     name: str, role: str, column: str, kind: str, there: Mapping[str, Mapping[str, Any]]
 ) -> CollectionMismatchError:
     listed = ", ".join(f"{column} ({one['type'].name})" for column, one in there.items())
+    there_is = there.get(column, {}).get("type")
+    types = [type_ for type_, name in DATA_TYPES.items() if there_is is not None and name == there_is.name]
+    mend = (
+        f"open it with vector_type={{{role!r}: {types[0]!r}}}"
+        if types and kind in DATA_TYPES.values()
+        else (f"say which one it is with fields={{{role!r}: ...}}")
+    )
     return CollectionMismatchError(
-        f"{name!r} has no {kind} field {column!r} for {role!r}; say which one it is with fields={{{role!r}: ...}}; its"
-        f" fields: {listed}"
+        f"{name!r} has no {kind} field {column!r} for {role!r}; {mend}; its fields: {listed}"
     )

@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from milvine._records import content_hash
 from milvine.analysis.statistics import DIMENSION, NO_TERMS
 from milvine.errors import InputError
-from milvine.store.base import DenseField, Field, Row, SparseField, SparseRow
+from milvine.store._vector_types import dense_scores, from_milvus, to_milvus
+from milvine.store.base import DenseField, Field, Row, SparseField, SparseRow, Vector, VectorType
 from milvine.store.filters import literal
-from milvine.types import DenseVector, Record
+from milvine.types import Record
 
 _SURROGATE = re.compile("[\ud800-\udfff]")  # no Unicode text has any, so no row has such an id
 _INTEGER = re.compile("-?[0-9]{1,18}")
+Scores: TypeAlias = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Columns:
         text: The text.
         content_hash: The hash of text and metadata; `None` if there is none, and it is made of what was read.
         vectors: Vector field to its column, where that is called otherwise.
+        types: Dense field to the type of its vectors, where that is not float32.
         scalars: Columns whose values are metadata.
         dynamic: Whether a row may have further metadata.
         integers: Whether ids are integers; outside of the store they are written out in digits.
@@ -39,6 +42,7 @@ class Columns:
     text: str = "text"
     content_hash: str | None = "content_hash"
     vectors: Mapping[str, str] = field(default_factory=dict)
+    types: Mapping[str, VectorType] = field(default_factory=dict)
     scalars: tuple[str, ...] = ()
     dynamic: bool = True
     integers: bool = False
@@ -47,6 +51,29 @@ class Columns:
     def vector(self, name: str) -> str:
         """The column of a vector field."""
         return self.vectors.get(name, name)
+
+    def asked(self, name: str, vectors: Iterable[Any]) -> list[Any]:
+        """Queries for a dense field as `search` takes them."""
+        return [to_milvus(vector, self.types.get(name, "float32")) for vector in vectors]
+
+    def scores(self, name: str, query: Any, stored: Mapping[str, Any], ids: Iterable[str], metric: str) -> Scores:
+        """The scores that a search would give rows, of their vectors as a query gave them.
+
+        Args:
+            name: The vector field.
+            query: A vector, or a sparse row.
+            stored: Vectors by id.
+            ids: The rows; one that is not stored is left out.
+            metric: What Milvus calls it.
+        """
+        there = [id_ for id_ in ids if id_ in stored]
+        if is_sparse(query):
+            asked = dict(zip(query.indices.tolist(), query.data.tolist(), strict=True))
+            return {id_: _inner(asked, stored[id_]) for id_ in there}
+        if not there:
+            return {}
+        matrix = np.stack([from_milvus(stored[id_], self.types.get(name, "float32")) for id_ in there])
+        return dict(zip(there, dense_scores(query, matrix, metric), strict=True))
 
     @property
     def record(self) -> list[str]:
@@ -110,17 +137,18 @@ def to_entity(row: Row, columns: Columns) -> dict[str, Any]:
     if columns.content_hash is not None:
         entity[columns.content_hash] = row.content_hash
     for name, vector in row.vectors.items():
-        entity[columns.vector(name)] = to_sparse(vector) if is_sparse(vector) else vector
+        made = to_sparse(vector) if is_sparse(vector) else to_milvus(vector, columns.types.get(name, "float32"))
+        entity[columns.vector(name)] = made
     return entity
 
 
 def to_row(found: dict[str, Any], columns: Columns, fields: Sequence[Field]) -> Row:
     """A row as a query gave it, with the vectors of these dense and sparse fields."""
-    vectors: dict[str, DenseVector | SparseRow] = {}
+    vectors: dict[str, Vector] = {}
     for one in fields:
         value = found.pop(columns.vector(one.name))
         if isinstance(one, DenseField):
-            vectors[one.name] = np.asarray(value, dtype=np.float32)
+            vectors[one.name] = from_milvus(value, one.type)
         elif isinstance(one, SparseField):
             vectors[one.name] = from_sparse(value)
     hashed = None if columns.content_hash is None else found.pop(columns.content_hash)
@@ -163,34 +191,5 @@ def from_sparse(weights: Mapping[int, float]) -> SparseRow:
     return csr_array((data, indices, np.asarray([0, len(known)], dtype=np.int64)), shape=(1, DIMENSION))
 
 
-def scores(query: Any, stored: Mapping[str, Any], ids: Iterable[str], metric: str) -> dict[str, float]:
-    """The scores that a search would give rows, of their vectors as a query gave them.
-
-    Args:
-        query: An array, or a sparse row.
-        stored: Vectors by id.
-        ids: The rows; one that is not stored is left out.
-        metric: "COSINE", "IP" or "L2".
-    """
-    there = [id_ for id_ in ids if id_ in stored]
-    if is_sparse(query):
-        asked = dict(zip(query.indices.tolist(), query.data.tolist(), strict=True))
-        return {id_: _inner(asked, stored[id_]) for id_ in there}
-    matrix = np.asarray([stored[id_] for id_ in there], dtype=np.float32).reshape(len(there), len(query))
-    if metric == "L2":
-        distances = np.square(matrix - query).sum(axis=1)
-        return {id_: to_score(float(squared), metric) for id_, squared in zip(there, distances, strict=True)}
-    inner = matrix @ query
-    if metric == "COSINE":
-        lengths = np.linalg.norm(matrix, axis=1) * np.linalg.norm(query)
-        inner = np.divide(inner, lengths, out=np.zeros_like(inner), where=lengths > 0)
-    return {id_: float(score) for id_, score in zip(there, inner, strict=True)}
-
-
 def _inner(query: Mapping[int, float], weights: Mapping[int, float]) -> float:
     return float(sum(weight * weights[index] for index, weight in query.items() if index in weights))
-
-
-def to_score(distance: float, metric: str) -> float:
-    """What Milvus calls a distance as a score of which more is better; of unit vectors, L2 becomes the cosine."""
-    return 1 - distance / 2 if metric == "L2" else distance

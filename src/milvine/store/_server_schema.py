@@ -10,11 +10,16 @@ from milvine.errors import CollectionMismatchError, InputError, InputTypeError
 from milvine.store._rows import Columns
 from milvine.store._server_bm25 import SAMPLE_COLUMN
 from milvine.store._server_connection import ServerConnection
-from milvine.store.base import DenseField, Field, LexicalField, Row
+from milvine.store._vector_types import DATA_TYPES, SINCE, check_lite, check_single
+from milvine.store.base import DenseField, Field, LexicalField, Row, VectorType
 
 CONSISTENCY_LEVELS = ("Strong", "Session", "Bounded", "Eventually")
 DENSE_INDEX = {"index_type": "AUTOINDEX"}
+# Milvus knows no other index of int8 vectors, and AUTOINDEX means it only since some 2.6: its pull request 44554.
+INT8_INDEX = {"index_type": "HNSW", "M": 16, "efConstruction": 200}
+BINARY_INDEX = {"index_type": "BIN_FLAT"}
 SPARSE_INDEX = {"index_type": "SPARSE_INVERTED_INDEX"}
+_INDEXES: dict[VectorType, dict[str, Any]] = {"int8": INT8_INDEX, "binary": BINARY_INDEX}
 WRITE_BYTES = 16 << 20
 
 
@@ -24,6 +29,18 @@ def check_capable(connection: ServerConnection, fields: Sequence[Field], options
     Raises:
         InputError: It lacks something; the message says what, and what to do.
     """
+    if connection.is_lite:
+        check_lite(fields)
+        return
+    check_single(fields, "Milvus")
+    for field in fields:
+        since = SINCE.get(field.type, (0, 0)) if isinstance(field, DenseField) else (0, 0)
+        if isinstance(field, DenseField) and not connection.at_least(*since):
+            raise InputError(
+                f"the Milvus server {connection.shown} has version {connection.version}, which lacks {field.type}"
+                f" vectors (the field {field.name!r}); they came with Milvus {'.'.join(map(str, since))}: upgrade the"
+                " server, or choose another vector_type"
+            )
     if connection.at_least(2, 4):
         return
     if options.get("partition_key") is not None:
@@ -59,7 +76,7 @@ def make_schema(fields: Sequence[Field], options: Mapping[str, Any]) -> Any:
         schema.add_field(key, DataType.VARCHAR, max_length=MAX_ID_BYTES, is_partition_key=True)
     for field in fields:
         if isinstance(field, DenseField):
-            schema.add_field(field.name, DataType.FLOAT_VECTOR, dim=field.dim)
+            schema.add_field(field.name, getattr(DataType, DATA_TYPES[field.type]), dim=field.dim)
         else:
             schema.add_field(field.name, DataType.SPARSE_FLOAT_VECTOR)
         if isinstance(field, LexicalField):
@@ -138,7 +155,7 @@ def index_of(field: Field, fields: Sequence[Field], options: Mapping[str, Any]) 
         InputError: The option names a field that is not there, or no type.
         InputTypeError: The option is neither a string nor a mapping.
     """
-    default = DENSE_INDEX if isinstance(field, DenseField) else SPARSE_INDEX
+    default = _INDEXES.get(field.type, DENSE_INDEX) if isinstance(field, DenseField) else SPARSE_INDEX
     given = options.get("index")
     if isinstance(given, Mapping) and "index_type" not in given:
         names = [one.name for one in fields]
@@ -159,6 +176,13 @@ def index_of(field: Field, fields: Sequence[Field], options: Mapping[str, Any]) 
         raise InputTypeError(f"index must be a type such as 'HNSW', or a mapping, not {type(given).__name__}")
     if not isinstance(given.get("index_type"), str):
         raise InputError(f"the index of {field.name!r} has no 'index_type', such as 'HNSW' or 'SPARSE_INVERTED_INDEX'")
+    is_binary = isinstance(field, DenseField) and field.type == "binary"
+    if given["index_type"].startswith("BIN_") != is_binary and given["index_type"] != "AUTOINDEX":
+        fitting = "BIN_FLAT or BIN_IVF_FLAT" if is_binary else "HNSW or IVF_FLAT, for example"
+        raise InputError(
+            f"the index {given['index_type']} is not for {field.name!r}; take {fitting}, and give a mapping of fields"
+            " to indexes where they need several"
+        )
     return dict(given), True
 
 

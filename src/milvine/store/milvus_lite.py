@@ -21,16 +21,16 @@ from milvine.errors import (
 from milvine.store._attaching import attached
 from milvine.store._lite_bm25 import LiteBM25, has_drifted, mean_length
 from milvine.store._lite_database import LiteDatabase
-from milvine.store._rows import Columns, check_sparse, scores, to_entity, to_row, to_score, to_sparse
-from milvine.store.base import DenseField, Field, LexicalField, MakeFields, Match, Row, SparseField, SparseRow
+from milvine.store._rows import Columns, check_sparse, to_entity, to_row, to_sparse
+from milvine.store._vector_types import check_lite, metric_of, to_score
+from milvine.store.base import DenseField, Field, LexicalField, MakeFields, Match, Row, SparseField, SparseRow, Vector
 from milvine.types import DenseVector, Record
 
 CONFIG = "milvine.config"
 WRITE_BATCH = 100  # measured: larger inserts are slower by the row
 READ_BATCH = 2000
 UNFLUSHED_ROWS = 1000  # beyond this a search of rows not yet flushed takes longer than the flush
-SPARSE = ("SPARSE_INVERTED_INDEX", "IP")
-INDEXES = {DenseField: ("FLAT", "COSINE"), SparseField: SPARSE, LexicalField: SPARSE}
+DENSE_INDEX, SPARSE_INDEX = "FLAT", "SPARSE_INVERTED_INDEX"
 
 
 class MilvusLiteStore:
@@ -89,7 +89,9 @@ class MilvusLiteStore:
         if CONFIG in properties and columns is not None:
             raise CollectionMismatchError(f"milvine made the collection {self._name!r}; use Collection.open")
         self._fields: dict[str, Field] = {field.name: field for field in fields(config)}
-        self._metrics = {name: INDEXES[type(field)][1] for name, field in self._fields.items()}
+        if columns is None:
+            check_lite(list(self._fields.values()))
+        self._metrics = {name: metric_of(field) for name, field in self._fields.items()}
         lexical = next((field for field in self._fields.values() if isinstance(field, LexicalField)), None)
         self._bm25 = None if lexical is None else LiteBM25(self._database, self._name, lexical)
         self._columns = Columns()
@@ -130,8 +132,8 @@ class MilvusLiteStore:
         index = client.prepare_index_params()
         for field in self._fields.values():
             if field.name not in indexed:
-                kind, metric = INDEXES[type(field)]
-                index.add_index(field.name, index_type=kind, metric_type=metric)
+                kind = DENSE_INDEX if isinstance(field, DenseField) else SPARSE_INDEX
+                index.add_index(field.name, index_type=kind, metric_type=self._metrics[field.name])
         if index:
             client.create_index(self._name, index, sync=False)  # it is done at once; waiting takes half a second each
         client.load_collection(self._name)
@@ -244,7 +246,7 @@ class MilvusLiteStore:
     def score(
         self,
         field: str,
-        queries: Sequence[DenseVector] | Sequence[SparseRow] | Sequence[str],
+        queries: Sequence[Vector] | Sequence[str],
         ids: Sequence[Sequence[str]],
     ) -> list[dict[str, float]]:
         """See `Store.score`."""
@@ -257,7 +259,8 @@ class MilvusLiteStore:
             if is_lexical:
                 made = self._lexical(field).queries(terms, self._statistics(client))
             stored = {str(row[key]): row[column] for row in self._rows(client, wanted, [key, column])}
-        return [scores(query, stored, some, self._metrics[field]) for query, some in zip(made, ids, strict=True)]
+        scores, metric = self._columns.scores, self._metrics[field]
+        return [scores(field, query, stored, some, metric) for query, some in zip(made, ids, strict=True)]
 
     def flush(self) -> None:
         """See `Store.flush`."""
