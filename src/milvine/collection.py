@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from milvine.analysis import Analyzer, DictionaryAnalyzer
     from milvine.model.base import BaseEmbeddingFunction, BaseRerankFunction
-    from milvine.store import StoreOptions
+    from milvine.store import Metric, StoreOptions, VectorType
 
 
 class Collection:
@@ -36,10 +36,13 @@ class Collection:
 
     Each embedding function fills a vector field. One that is given alone fills `dense`, or `sparse`; a hybrid one, such
     as BGE-M3, fills both from one pass. Of a mapping each fills the field of its name, a hybrid one `NAME_dense` and
-    `NAME_sparse`. Lexical search (BM25) is the field `lexical`.
+    `NAME_sparse`. Lexical search (BM25) is the field `lexical`. A vector a token, as ColBERT's function gives it, fills
+    `multivector` (BGE-M3's, if asked for, `colbert_vecs`): a hybrid search scores by it what other fields found. The
+    built-in store alone can hold such fields.
 
     Args:
-        uri: A path that ends in `.db`: Milvus Lite, in this process. One process at a time can have it open. Or the
+        uri: A path, such as "kb.milvine": milvine's built-in store, one file on this machine, which several processes
+            may have open. A path that ends in `.db`: Milvus Lite, which one process at a time may have open. Or the
             address of a Milvus server or cluster: `http://host:19530`, or `https://` for TLS.
         name: The collection; letters, digits and underscores.
         embedding_function: Makes the vectors: one function, or a mapping of names (letters, digits and underscores) to
@@ -47,6 +50,14 @@ class Collection:
             makes a collection for lexical search alone.
         language: The analyzer's, for lexical search; by default the one that the collection was made with, or "en".
         lexical: Whether there is lexical search; by default as the collection was made, and in a new one there is.
+        vector_type: What dense vectors are stored as, or a mapping of fields to that; by default what the function
+            gives. "float32"; "float16" and "bfloat16", rounded to half the room; "int8", each vector scaled so that its
+            largest component is 127 or -127, and rounded; "binary", a bit a dimension, 1 where it is above 0. Milvus
+            Lite has "float32" alone; a server all of them, "float16" and "bfloat16" from 2.4 on and "int8" from 2.6.
+            Multi-vectors are "float16" or, named in a mapping, "float32".
+        metric: How dense vectors are compared, or a mapping of fields to that: "COSINE" (the default), "IP" or "L2",
+            whose score is 1 minus half the squared distance. int8 and binary vectors have "COSINE". Where scores can be
+            below 0 throughout, as by "L2" of vectors longer than 1, search with `fusion="minmax"`.
         reranker: Reorders the best hits of every search, unless the search brings its own.
         show_progress: Show bars of long work; by default on a terminal only.
         must_exist: `True`: it must be there; `False`: it must not; by default it is made if it is not there.
@@ -61,9 +72,9 @@ class Collection:
         StoreLockedError: Another process has the database open.
         CollectionNotFoundError: The database has no such collection, and it must be there.
         CollectionExistsError: It has one, and it must not be there.
-        CollectionMismatchError: The collection was made with other models, another language, by a newer milvine or
-            by another program.
-        InputError: The URI, a name or a function is not usable.
+        CollectionMismatchError: The collection was made with other models, vector types or metrics, another language,
+            by a newer milvine or by another program.
+        InputError: The URI, a name or a function is not usable, or the store cannot hold what it gives.
         StoreConnectionError: The server cannot be reached; `StoreError` if it refuses the token.
     """
 
@@ -75,6 +86,8 @@ class Collection:
         embedding_function: BaseEmbeddingFunction[Any] | Mapping[str, BaseEmbeddingFunction[Any]] | None = None,
         language: str | None = None,
         lexical: bool | None = None,
+        vector_type: VectorType | Mapping[str, VectorType] | None = None,
+        metric: Metric | Mapping[str, Metric] | None = None,
         reranker: BaseRerankFunction | None = None,
         show_progress: bool | None = None,
         must_exist: bool | None = None,
@@ -90,6 +103,8 @@ class Collection:
             embedding_function,
             language,
             lexical,
+            vector_type,
+            metric,
             must_exist=must_exist,
             columns=_columns,
             options=server,
@@ -142,7 +157,8 @@ class Collection:
             name: The collection.
             fields: What the other tool calls what milvine calls "text" and, after the embedding functions, "dense" and
                 so on: `{"text": "body", "dense": "embedding"}`. What is left out has the same name there.
-            options: As for `Collection`, without `language` and `lexical`.
+            options: As for `Collection`, without `language`, `lexical` and `metric`, which is that of a field's index.
+                `vector_type` is that of the columns, where it is not what the functions give.
 
         Raises:
             CollectionMismatchError: A field is not there, or is of another type or dimension; or milvine made the
@@ -400,6 +416,38 @@ class Collection:
             collection.close()
             raise
         return collection
+
+    def copy_to(self, uri: str | Path, name: str | None = None, **store: Unpack[StoreOptions]) -> AddReport:
+        """Copy everything, vectors included, into another store; nothing is embedded again.
+
+        A program that has outgrown its file moves to a server so, and changes its URI. The collection there is made if
+        it is not there; else it must be of the same models and fields. Safe to repeat: stopped anywhere, the same call
+        goes on where it was, as what is there already, unchanged, is not written again. In the end both sides are read
+        again and compared, texts, metadata and vectors. Nothing is deleted, here or there.
+
+        Records that others add, change or delete here meanwhile may be copied or not; if they are not, the comparison
+        says so, and another call copies them.
+
+        Args:
+            uri: Where to: a path, or a server's address, as for `Collection`.
+            name: The collection there; by default it is called as here.
+            store: For a server alone, as for `Collection`.
+
+        Returns:
+            How many records were new there, how many had other texts or metadata and were replaced, and how many were
+            there already.
+
+        Raises:
+            CollectionMismatchError: The collection there has other models or fields, or records that this one has not;
+                nothing was copied.
+            InputError: The store cannot hold such fields, or it is this collection itself; nothing was copied.
+            StoreWriteError: The disk is full, for example; or the comparison found a difference. What was copied is
+                kept; call again to go on.
+        """
+        from milvine._copying import Place, copy_store
+
+        target = Place(uri, self.name if name is None else as_text(name, "name"))
+        return copy_store(self._store, Place(self.uri, self.name), target, store, show=self.show_progress)
 
     def drop(self) -> None:
         """Delete the collection, and close it."""

@@ -24,7 +24,7 @@ QUESTIONS = (
 
 
 @click.command()
-@click.option("--db", default="demo.db", show_default=True, metavar="FILE.db", help="Where the index is kept.")
+@click.option("--db", default="demo.milvine", show_default=True, metavar="FILE", help="Where the index is kept.")
 def demo(db: str) -> None:
     """Index Python's own documentation, ask it a few questions, and compare the ways of searching.
 
@@ -51,7 +51,7 @@ def demo(db: str) -> None:
     out.print("[bold]Next[/], ask your own question:")
     out.print(f'    {command()} search "how do I read a file line by line?" --rerank{again}', soft_wrap=True)
     out.print("or index your own files:")
-    out.print(f"    {command()} index PATH... --db kb.db", soft_wrap=True)
+    out.print(f"    {command()} index PATH... --db kb.milvine", soft_wrap=True)
 
 
 def _ask(collection: Collection, reranker: BaseRerankFunction, question: str) -> None:

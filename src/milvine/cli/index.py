@@ -22,7 +22,12 @@ BATCH = 1000  # passages looked at together
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
-@click.option("--db", required=True, metavar="FILE.db", help="The database; it is made if it is not there.")
+@click.option(
+    "--db",
+    required=True,
+    metavar="FILE",
+    help="The database: a file, which is made if it is not there, or a Milvus server's address.",
+)
 @click.option("--collection", "name", default="default", show_default=True, help="The collection in it.")
 @click.option("--language", default=None, help="The texts' language, for a new collection.  [default: en]")
 @click.option("--overlap", default=0, show_default=True, help="Tokens that neighbouring passages share.")

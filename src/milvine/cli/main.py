@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from milvine.cli.cache import cache
+from milvine.cli.copy import copy
 from milvine.cli.demo import demo
+from milvine.cli.doctor import doctor
 from milvine.cli.index import index
 from milvine.cli.models import models
 from milvine.cli.search import search
@@ -33,9 +35,9 @@ def main() -> None:
     r"""Search your texts by meaning and by words at once, on this machine.
 
     \b
-    milvine demo                              see it work
-    milvine index docs/ --db kb.db            index files and folders
-    milvine search "a question" --db kb.db    ask
+    milvine demo                                   see it work
+    milvine index docs/ --db kb.milvine            index files and folders
+    milvine search "a question" --db kb.milvine    ask
     """
     warnings.showwarning = _show_warning
 
@@ -45,7 +47,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
         click.echo(f"Warning: {message}", err=True)
 
 
-for command in (demo, index, search, models, cache):
+for command in (demo, index, search, copy, doctor, models, cache):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from milvine.errors import (
     InputError,
 )
 from milvine.store._attaching import attached
-from milvine.store._rows import Columns, check_sparse, scores, to_entity, to_row, to_score
+from milvine.store._rows import Columns, check_sparse, to_entity, to_row
 from milvine.store._server_bm25 import ServerBM25, first_pivot
 from milvine.store._server_connection import ServerConnection
 from milvine.store._server_reading import READ_BATCH, STRONG, ServerReader
@@ -40,7 +40,8 @@ from milvine.store._server_schema import (
     make_schema,
     write_batches,
 )
-from milvine.store.base import DenseField, Field, LexicalField, MakeFields, Match, Row, SparseField, SparseRow
+from milvine.store._vector_types import metric_of, other_types, to_score
+from milvine.store.base import Field, LexicalField, MakeFields, Match, Row, SparseField, SparseRow, Vector
 from milvine.types import DenseVector, Record
 
 CONFIG, PIVOT = "milvine.config", "milvine.pivot"
@@ -108,13 +109,11 @@ class MilvusServerStore:
             )
         stored: dict[str, Any] = json.loads(properties[CONFIG])
         self._fields = {field.name: field for field in fields(stored)}
-        self._metrics = {
-            name: "COSINE" if isinstance(field, DenseField) else "IP" for name, field in self._fields.items()
-        }
+        self._metrics = {name: metric_of(field) for name, field in self._fields.items()}
         keys = [field["name"] for field in there["fields"] if field.get("is_partition_key")]
         self._partition_key = keys[0] if keys else None
         check_partition_key(self._options.get("partition_key"), self._partition_key, self._where)
-        self._columns = Columns(scalars=tuple(keys))
+        self._columns = Columns(types=other_types(self._fields.values()), scalars=tuple(keys))
         self._reader = self._make_reader()
         self._lexical = {
             name: ServerBM25(field, float(properties.get(f"{PIVOT}.{name}", 0.0)))
@@ -173,16 +172,19 @@ class MilvusServerStore:
         if self._partition_key is not None:
             check_partitions(latest, self._partition_key)
         for batch in write_batches(latest, LITE_BATCH if self._connection.is_lite else WRITE_BATCH):
-            texts = [row.record.text for row in batch]
-            entities = [to_entity(row, self._columns) for row in batch]
-            for lexical in self._lexical.values():
-                terms = lexical.terms(texts)
-                if not lexical.pivot:
-                    lexical.pivot = self._first_pivot(lexical, terms)
-                lexical.weigh(entities, terms)
-            self._connection.write(self._put(entities))
+            self._connection.write(self._put(self.entities(batch)))
             for lexical in self._lexical.values():
                 lexical.wrote(len(batch))
+
+    def entities(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+        """Rows as the client takes them, with what lexical fields keep."""
+        entities = [to_entity(row, self._columns) for row in rows]
+        for lexical in self._lexical.values():
+            terms = lexical.terms([row.record.text for row in rows])
+            if not lexical.pivot:
+                lexical.pivot = self._first_pivot(lexical, terms)
+            lexical.weigh(entities, terms)
+        return entities
 
     def _put(self, entities: list[dict[str, Any]]) -> Callable[[Any], Any]:
         def put(client: Any) -> Any:
@@ -267,7 +269,8 @@ class MilvusServerStore:
     ) -> list[list[Match]]:
         """See `Store.search_dense`."""
         params = self._options.get("search_params")
-        return self._search(field, list(vectors), limit, filter, {"params": dict(params)} if params else None)
+        asked = self._columns.asked(field, vectors)
+        return self._search(field, asked, limit, filter, {"params": dict(params)} if params else None)
 
     def search_sparse(
         self,
@@ -294,7 +297,7 @@ class MilvusServerStore:
     def score(
         self,
         field: str,
-        queries: Sequence[DenseVector] | Sequence[SparseRow] | Sequence[str],
+        queries: Sequence[Vector] | Sequence[str],
         ids: Sequence[Sequence[str]],
     ) -> list[dict[str, float]]:
         """See `Store.score`."""
@@ -304,7 +307,8 @@ class MilvusServerStore:
             made = self._lexical[field].queries(made, self._reader)
         wanted = self._columns.keys(dict.fromkeys(id_ for some in ids for id_ in some))
         stored = {str(row[key]): row[column] for row in self._reader.fetch(wanted, [key, column])}
-        return [scores(query, stored, some, self._metrics[field]) for query, some in zip(made, ids, strict=True)]
+        scores, metric = self._columns.scores, self._metrics[field]
+        return [scores(field, query, stored, some, metric) for query, some in zip(made, ids, strict=True)]
 
     def flush(self) -> None:
         """See `Store.flush`."""
@@ -359,7 +363,7 @@ class MilvusServerStore:
     ) -> list[list[Match]]:
         if not vectors:
             return []
-        key, metric = self._columns.id, self._metrics[field]
+        key, metric, dim = self._columns.id, self._metrics[field], getattr(self._fields[field], "dim", 1)
         found = self._reader.ask(
             lambda client: client.search(
                 self._name,
@@ -374,4 +378,4 @@ class MilvusServerStore:
             ),
             filter_,
         )
-        return [[Match(str(hit[key]), to_score(float(hit["distance"]), metric)) for hit in hits] for hits in found]
+        return [[Match(str(hit[key]), to_score(float(hit["distance"]), metric, dim)) for hit in hits] for hits in found]
