@@ -6,6 +6,7 @@ from benchmarks.hosted import hosted
 from benchmarks.lexical import lexical
 from benchmarks.local import local
 from benchmarks.quality import quality
+from benchmarks.search import search
 
 
 @click.group()
@@ -17,4 +18,5 @@ benchmarks.add_command(hosted)
 benchmarks.add_command(lexical)
 benchmarks.add_command(local)
 benchmarks.add_command(quality)
+benchmarks.add_command(search)
 benchmarks(prog_name="python -m benchmarks")

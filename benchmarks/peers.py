@@ -45,6 +45,16 @@ HOSTED_REQUIREMENTS = (
         f"numpy=={version('numpy')}",
     ),
 )
+SEARCH_REQUIREMENTS = (
+    (
+        "chromadb==1.5.9",
+        "lancedb==0.40.0",
+        "qdrant-edge-py==0.9.0",
+        "apsw==3.54.1.0",  # SQLite for sqlite-vec: many a Python's own cannot load extensions
+        "sqlite-vec==0.1.9",
+        f"numpy=={version('numpy')}",
+    ),
+)
 NLTK_DATA = ("llama-index-core==0.14.25", "llama_index/core/_static/nltk_cache/")
 """A wheel that carries NLTK's English sentence model and stop words, and where; NLTK would download them elsewhere."""
 LEAST_PYTHON = (3, 11)
