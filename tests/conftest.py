@@ -74,10 +74,10 @@ def test_data() -> Path:
     return Path(folder)
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> str:
-    """The path of a database that is not there yet."""
-    return str(tmp_path / "kb.db")
+@pytest.fixture(params=["kb.milvine", "kb.db"], ids=["builtin", "lite"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The path of a database that is not there yet, of either store on this machine."""
+    return str(tmp_path / request.param)
 
 
 @pytest.fixture

@@ -270,7 +270,7 @@ def test_what_search_refuses(
     filled: Collection, options: dict[str, Any], error: type[MilvineError], match: str
 ) -> None:
     with pytest.raises(error, match=match):
-        filled.search(options.pop("query", "hot coffee"), **options)
+        filled.search(**{"query": "hot coffee", **options})
 
 
 def test_ties_are_ordered_by_id(docs: Collection) -> None:
