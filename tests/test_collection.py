@@ -140,7 +140,7 @@ class Broken(HashedWords):
     [
         (
             lambda texts: [[float("nan")] * DIM for _ in texts],
-            "Broken gave a vector with NaN or infinity for text 0 of",
+            "Broken gave a vector with NaN, infinity or a number beyond 1e.17 for text 0 of",
         ),
         (lambda texts: [[0.5] * (DIM + 1) for _ in texts], rf"Broken gave vectors of shape \(\d, {DIM + 1}\)"),
         (lambda texts: [[0.5] * DIM for _ in texts][1:], "Broken gave vectors of shape"),

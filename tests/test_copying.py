@@ -212,7 +212,7 @@ def test_where_a_models_folder_lies_makes_no_difference(open_: Open, place: Any)
 
 
 def test_what_differs_in_the_end_is_named(open_: Open, place: Any) -> None:
-    docs = open_(place("lite", "here"))
+    docs = open_(place("builtin", "here"))
     docs.add(records(2000))
     docs.copy_to(place("lite", "there"))
     moved = open_(place("lite", "there"))
@@ -261,14 +261,19 @@ def test_a_source_that_changes_in_the_middle(open_: Open, place: Any, monkeypatc
 
 COPIES = """
 import sys
+import time
 from milvine import Collection
-from milvine._copying import BATCH
+from milvine._copying import BATCH, stored_fields
+from milvine.store import open_store
 from small_functions import HashedTerms, HashedWords
 docs = Collection(sys.argv[1], embedding_function={"words": HashedWords(), "terms": HashedTerms()}, name="docs")
 rows = docs._store.rows
 def slowly(*arguments, **options):
     for number, row in enumerate(rows(*arguments, **options)):
         if number == 2 * BATCH + 5:
+            there = open_store(sys.argv[2], "moved", fields=stored_fields)
+            while not there.count():  # a thread of its own writes
+                time.sleep(0.01)
             print("in the middle", flush=True)
             sys.stdin.readline()
         yield row
@@ -281,7 +286,7 @@ docs.copy_to(sys.argv[2], "moved")
 @pytest.mark.parametrize("target", KINDS)
 @pytest.mark.parametrize("with_signal", [signal.SIGKILL, signal.SIGINT])
 def test_stopped_in_the_middle(open_: Open, place: Any, target: str, with_signal: int) -> None:
-    here, there = place("lite", "here"), place(target, "there")
+    here, there = place("builtin", "here"), place(target, "there")
     with open_(here) as docs:
         docs.add(records(2200))
     process = child(COPIES, here, there)
@@ -300,7 +305,7 @@ def test_stopped_in_the_middle(open_: Open, place: Any, target: str, with_signal
 
 @pytest.mark.parametrize("kind", ["builtin", "lite"])
 def test_a_full_disk_there(open_: Open, place: Any, tmp_path: Path, kind: str) -> None:
-    docs = open_(place("lite", "here"))
+    docs = open_(place("builtin", "here"))
     docs.add(records(2200))
     before = stored(docs)
     with small_disk(tmp_path / "small", "40m") as disk:
@@ -315,7 +320,7 @@ def test_a_full_disk_there(open_: Open, place: Any, tmp_path: Path, kind: str) -
 
 
 def test_a_server_that_goes_away_and_comes_back(open_: Open, place: Any, tmp_path: Path) -> None:
-    docs = open_(place("lite", "here"))
+    docs = open_(place("builtin", "here"))
     docs.add(records(2200))
     server = LiteServer(tmp_path / "own")
     server.start()

@@ -289,7 +289,7 @@ def test_what_is_no_export(collect: Collect, tmp_path: Path, content: bytes) -> 
 def test_files_that_are_not_ours(collect: Collect, tmp_path: Path) -> None:
     docs = collect()
     path = tmp_path / "docs.parquet"
-    with pytest.raises(ReadError, match=r"cannot be read as an export: .*No such file"):
+    with pytest.raises(ReadError, match=r"docs\.parquet cannot be read as an export: there is no such file$"):
         docs.import_(path)
     pq.write_table(pa.table({"id": ["a"], "text": ["t"]}), path)
     with pytest.raises(ReadError, match="was not exported by milvine; read it with pyarrow"):
@@ -309,7 +309,7 @@ def test_files_that_are_not_ours(collect: Collect, tmp_path: Path) -> None:
     flat = pa.array([float("nan")] * 16, type=pa.float32())
     spoilt = table.set_column(3, "dense", pa.FixedSizeListArray.from_arrays(flat, 16))
     pq.write_table(spoilt.replace_schema_metadata(table.schema.metadata), path)
-    with pytest.raises(InputError, match=r"docs\.parquet gave a vector with NaN or infinity for text 0 of 1"):
+    with pytest.raises(InputError, match=r"docs\.parquet gave a vector with NaN, infinity or .* for text 0 of 1"):
         collect("copy").import_(path)
 
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -172,3 +173,15 @@ def test_batches() -> None:
     assert list(in_batches(range(5), 2)) == [[0, 1], [2, 3], [4]]
     assert list(in_batches([1, 2], 2)) == [[1, 2]]
     assert list(in_batches([], 2)) == []
+
+
+@pytest.mark.parametrize(
+    "make", [lambda depth: "[" * depth + "]" * depth, lambda depth: '{"a":' * depth + "1" + "}" * depth]
+)
+def test_metadata_that_are_nested_too_deep(make: Callable[[int], str]) -> None:
+    for depth in (5, 99):
+        list(read_records(["x"], None, [{"deep": json.loads(make(depth))}]))
+    for depth in (101, 900):
+        with pytest.raises(InputError, match="nested deeper than 100 levels"):
+            list(read_records(["x"], None, [{"deep": json.loads(make(depth))}]))
+    list(read_records(["x"], None, [{"wide": [[n] for n in range(500)], "like": "[[[[" * 50}]))

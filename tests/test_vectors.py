@@ -69,17 +69,25 @@ def test_nan_and_infinity_are_refused_for_every_type(type_: VectorType, wrong: f
 
 
 def test_numbers_that_a_type_cannot_hold_are_refused() -> None:
-    # float16 ends at 65504; bfloat16 at 0x7F7F0000 = 3.3895e38, below the largest float32.
+    # float16 ends at 65504; elsewhere the squares of thousands of numbers must add up to less than 3.4e38.
     assert checked_dense([[65504.0]], 1, 1, "F", "float16")[0] == 65504
-    with pytest.raises(InputError, match=r"a number beyond the 65504 at which float16 ends, for text 0 of 1"):
-        checked_dense([[-65520.0]], 1, 1, "F", "float16")
-    for largest, fits in ((3.3895e38, True), (3.4e38, False)):
-        if fits:
-            assert len(checked_dense([[largest]], 1, 1, "F", "bfloat16")) == 1
-        else:
-            with pytest.raises(InputError, match=r"beyond the 3.38953e\+38 at which bfloat16 ends"):
-                checked_dense([[largest]], 1, 1, "F", "bfloat16")
-    assert len(checked_dense([[3.4e38]], 1, 1, "F")) == 1
+    for wrong in (-65520.0, 65505.0):
+        with pytest.raises(InputError, match=r"a number beyond 65,504, which float16 cannot hold .*, for text 0 of 1"):
+            checked_dense([[wrong]], 1, 1, "F", "float16")
+    wide: tuple[VectorType, ...] = ("float32", "bfloat16")
+    for type_ in wide:
+        largest = checked_dense([[1e17] * 4096], 1, 4096, "F", type_)[0]
+        assert np.isfinite(largest @ largest)
+        with pytest.raises(InputError, match=r"a number beyond 1e\+17 for text 0 of 1"):
+            checked_dense([[-1.1e17]], 1, 1, "F", type_)
+
+
+def test_vectors_of_tokens_of_a_function_that_does_not_say_so() -> None:
+    for vectors in (np.zeros((2, 3, 4)), [np.zeros((3, 4)), np.zeros((1, 4))]):
+        with pytest.raises(InputError, match=r'; if it gives a vector a token, its class must have TASK = "multivec'):
+            checked_dense(vectors, 2, 4, "F")
+    with pytest.raises(InputError, match=r"the shape must be \(1, 4\)$"):
+        checked_dense([[1.0]], 1, 4, "F")
 
 
 def test_vectors_of_tokens() -> None:
@@ -97,11 +105,14 @@ def test_vectors_of_tokens() -> None:
         ([np.zeros((1, 2)), np.zeros(2)], r"gave vectors of shape \(2,\) for text 1 of 2, not \(tokens, 2\)"),
         ([np.zeros((3, 3)), np.zeros((1, 2))], r"gave vectors of shape \(3, 3\) for text 0 of 2, not \(tokens, 2\)"),
         ([[[1, 2], [3]], np.zeros((1, 2))], "F gave no array of vectors for text 0 of 2"),
-        ([np.zeros((1, 2)), [[0, float("nan")]]], "F gave a vector with NaN or infinity for text 1 of 2"),
+        (
+            [np.zeros((1, 2)), [[0, float("nan")]]],
+            "F gave a vector with NaN, infinity or a number beyond 1e.17 for text 1 of 2",
+        ),
     ],
 )
 def test_vectors_of_tokens_that_are_refused(vectors: Any, match: str) -> None:
     with pytest.raises(InputError, match=match):
         checked_multi(vectors, 2, 2, "F")
-    with pytest.raises(InputError, match="beyond the 65504 at which float16 ends, for text 0 of 1"):
+    with pytest.raises(InputError, match=r"beyond 65,504, which float16 cannot hold .*, for text 0 of 1"):
         checked_multi([np.full((1, 2), 7e4)], 1, 2, "F", "float16")

@@ -227,6 +227,8 @@ class Export:
             yield
         except MilvineError:
             raise
+        except FileNotFoundError as error:
+            raise ReadError(f"{self.path} cannot be read as an export: there is no such file") from error
         except (OSError, ValueError, TypeError, KeyError, self._arrow.ArrowException) as error:
             raise ReadError(f"{self.path} cannot be read as an export: {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice, repeat
@@ -14,12 +15,16 @@ from milvine.types import Record
 
 MAX_ID_BYTES = 4_096  # the path of a file may be an id
 MAX_TEXT_BYTES = 65_535  # Milvus' limit for VARCHAR, and so that of every store that hands over to it
+MAX_DEPTH = 100  # of metadata; all that reads JSON has a limit of its own, and some recursion
 MAX_METADATA_BYTES = 65_536  # Milvus' limit for JSON
 RESERVED_KEYS = frozenset({"id", "text", "content_hash", "dense", "lexical", "lexical_length", "_seq", "_sample"})
 """Metadata may not have these keys, nor any that begins with `$`: a store's own fields have these names."""
 DOCUMENT, START, END = "document", "start", "end"
 """Under these keys a passage's metadata say where it is from: its document's id, and its place there in characters."""
 _END = object()
+_INT64 = range(-(2**63), 2**63)
+_as_content = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
+_as_metadata = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 Item = TypeVar("Item")
 
@@ -111,7 +116,7 @@ def _values(text: Any, id_: Any, metadata: Any, where: str) -> tuple[str, str, d
 def checked(record: Record, where: str, most_bytes: int | None = MAX_TEXT_BYTES) -> Record:
     """The record, if a store can hold it; its metadata becomes what JSON makes of it: a tuple becomes a list."""
     for name, value, most in (("id", record.id, MAX_ID_BYTES), ("text", record.text, most_bytes)):
-        size = _size(value, f"{where}: the {name}")
+        size = len(value) if value.isascii() else _size(value, f"{where}: the {name}")
         if most is not None and size > most:
             advice = "pass split=True, which makes passages of it" if name == "text" else "choose a shorter one"
             raise InputError(f"{where}: the {name} has {size:,} bytes in UTF-8, and {most:,} are allowed; {advice}")
@@ -120,19 +125,52 @@ def checked(record: Record, where: str, most_bytes: int | None = MAX_TEXT_BYTES)
     for key in record.metadata:
         if not isinstance(key, str) or not key:
             raise InputTypeError(f"{where}: metadata keys must be strings that are not empty, not {key!r}")
-        if key in RESERVED_KEYS or key.startswith("$"):
+        if key in RESERVED_KEYS or key[0] == "$":
             raise InputError(
                 f"{where}: the metadata key {key!r} is reserved; rename it (reserved are"
                 f" {', '.join(sorted(RESERVED_KEYS))} and what begins with $)"
             )
+    if _is_plain(record.metadata):
+        return Record(record.id, record.text, dict(record.metadata))
     try:
-        encoded = json.dumps(record.metadata, allow_nan=False, ensure_ascii=False)
+        encoded = _as_metadata(record.metadata)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputTypeError(f"{where}: the metadata is not JSON: {error}") from error
+    if encoded.count("[") + encoded.count("{") > MAX_DEPTH and _depth(record.metadata) > MAX_DEPTH:
+        raise InputError(f"{where}: the metadata are nested deeper than {MAX_DEPTH} levels; store them as a string")
     size = _size(encoded, f"{where}: the metadata")
     if size > MAX_METADATA_BYTES:
         raise InputError(f"{where}: the metadata has {size:,} bytes as JSON, and {MAX_METADATA_BYTES:,} are allowed")
     return Record(record.id, record.text, json.loads(encoded, parse_int=partial(_int64, where)))
+
+
+def _depth(value: Any) -> int:
+    """How many objects and arrays lie within each other, at most."""
+    depth, level = 0, [value]
+    while level := [one for one in level if isinstance(one, (Mapping, list, tuple))]:
+        depth += 1
+        level = [item for one in level for item in (one.values() if isinstance(one, Mapping) else one)]
+    return depth
+
+
+def _is_plain(metadata: Mapping[str, Any]) -> bool:
+    """Whether they are such as most are: short, and as JSON gives them back; so it need not be asked."""
+    most = 0
+    for key, value in metadata.items():
+        kind = type(value)
+        if kind is str:
+            most += len(value)
+            good = value.isascii()
+        elif kind is int:
+            good = value in _INT64
+        elif kind is float:
+            good = math.isfinite(value)
+        else:
+            good = value is None or kind is bool
+        if not good or type(key) is not str or not key.isascii():
+            return False
+        most += len(key) + 10
+    return most <= MAX_METADATA_BYTES // 6  # so many bytes a control character takes, as \u001f
 
 
 def _size(value: str, what: str) -> int:
@@ -144,7 +182,7 @@ def _size(value: str, what: str) -> int:
 
 def _int64(where: str, digits: str) -> int:
     value = int(digits)
-    if not -(2**63) <= value < 2**63:
+    if value not in _INT64:
         raise InputError(
             f"{where}: the metadata holds {digits}, and integers must fit 64 bits (below 2**63); store it as a string"
         )
@@ -153,7 +191,7 @@ def _int64(where: str, digits: str) -> int:
 
 def content_hash(record: Record) -> str:
     """A hash of the text and the metadata: equal hashes mean that nothing has changed. 32 hexadecimal digits."""
-    content = json.dumps([record.text, record.metadata], sort_keys=True, ensure_ascii=False)
+    content = _as_content([record.text, record.metadata])
     return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
 

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 _WHOLE: dict[str, Any] = {"int8": np.int8, "binary": np.uint8}
 _CONVERSIONS: dict[str, Callable[[DenseMatrix], npt.NDArray[Any]]] = {"int8": as_int8, "binary": as_binary}
-_LARGEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38}
-"""The largest numbers of these types; beyond them is infinity."""
-_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+_LARGEST_FLOAT16 = 65_504
+_LARGEST = 1e17
+"""Of numbers beyond it the squares of some thousand add up to infinity in float32, and every score with them to NaN."""
+
+_TOKENS = '; if it gives a vector a token, its class must have TASK = "multivector"'
 
 
 def checked_dense(
@@ -53,7 +55,7 @@ def checked_dense(
             raise InputError(f"{function} gave vectors of {matrix.dtype}; {given} ones must be of {wanted}")
         return list(matrix)
     matrix = _matrix(vectors, count, dim, function, np.float32)
-    finite = _are_finite(matrix, type_).all(axis=1)
+    finite = _are_usable(matrix, type_).all(axis=1)
     if not finite.all():
         raise InputError(f"{function} gave a vector with {_beyond(type_)} for text {int(np.argmin(finite))} of {count}")
     return list(_CONVERSIONS[type_](matrix) if type_ in _CONVERSIONS else matrix)
@@ -87,7 +89,7 @@ def checked_multi(
             raise InputError(
                 f"{function} gave vectors of shape {matrix.shape} for text {text} of {count}, not (tokens, {dim})"
             )
-        if not _are_finite(matrix, type_).all():
+        if not _are_usable(matrix, type_).all():
             raise InputError(f"{function} gave a vector with {_beyond(type_)} for text {text} of {count}")
         checked.append(matrix)
     return checked
@@ -124,20 +126,21 @@ def _matrix(vectors: Any, count: int, width: int, function: str, dtype: Any) -> 
     try:
         matrix = np.asarray(vectors, dtype=dtype)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{function} gave no list of {count} vectors of one length: {error}") from error
+        raise InputError(f"{function} gave no list of {count} vectors of one length: {error}{_TOKENS}") from error
     if matrix.shape != (count, width):
         raise InputError(
             f"{function} gave vectors of shape {matrix.shape} for {count} texts; the shape must be {(count, width)}"
+            + (_TOKENS if matrix.ndim == 3 else "")
         )
     return matrix
 
 
-def _are_finite(matrix: npt.NDArray[np.float32], type_: VectorType) -> npt.NDArray[np.bool_]:
-    finite: npt.NDArray[np.bool_] = np.abs(matrix) <= _LARGEST.get(type_, _LARGEST_FLOAT32)  # NaN is not
-    return finite
+def _are_usable(matrix: npt.NDArray[np.float32], type_: VectorType) -> npt.NDArray[np.bool_]:
+    usable: npt.NDArray[np.bool_] = np.abs(matrix) <= (_LARGEST_FLOAT16 if type_ == "float16" else _LARGEST)
+    return usable  # NaN is not
 
 
 def _beyond(type_: VectorType) -> str:
-    if type_ not in _LARGEST:
-        return "NaN or infinity"
-    return f"NaN, infinity or a number beyond the {_LARGEST[type_]:.6g} at which {type_} ends,"
+    if type_ == "float16":
+        return f"NaN, infinity or a number beyond {_LARGEST_FLOAT16:,}, which float16 cannot hold (bfloat16 can),"
+    return f"NaN, infinity or a number beyond {_LARGEST:g}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from milvine._documents import Passages, passages_of
 from milvine._opening import CollectionOptions as CollectionOptions
@@ -61,7 +61,8 @@ class Collection:
         reranker: Reorders the best hits of every search, unless the search brings its own.
         show_progress: Show bars of long work; by default on a terminal only.
         must_exist: `True`: it must be there; `False`: it must not; by default it is made if it is not there.
-        server: For a server alone: `token`, `timeout`, `index` and others, which `milvine.store.StoreOptions` explains.
+        server: For a server alone: `token`, `index` and others, which `milvine.store.StoreOptions` explains; `timeout`
+            for the built-in store, too.
 
     Attributes:
         embedding_functions: The embedding functions by name; one that was given alone is called "dense", "sparse" or
@@ -97,27 +98,15 @@ class Collection:
         self.uri, self.name = shown_uri(uri), as_text(name, "name")
         self.reranker = checked_reranker(reranker)
         self.show_progress = show_progress
+        chosen = (embedding_function, language, lexical, vector_type, metric)
         self._store, self._fields = opened(
-            uri,
-            self.name,
-            embedding_function,
-            language,
-            lexical,
-            vector_type,
-            metric,
-            must_exist=must_exist,
-            columns=_columns,
-            options=server,
+            uri, self.name, *chosen, must_exist=must_exist, columns=_columns, options=server
         )
         self.embedding_functions = dict(self._fields.functions)
 
     @property
     def embedding_function(self) -> BaseEmbeddingFunction[Any]:
-        """The embedding function of a collection that has one alone.
-
-        Raises:
-            InputError: It has several, or none.
-        """
+        """The embedding function of a collection that has one alone; else it raises `InputError`."""
         if len(self.embedding_functions) != 1:
             names = ", ".join(self.embedding_functions) or "none"
             raise InputError(f"there is not one embedding function but: {names}; take embedding_functions[name]")
@@ -140,11 +129,7 @@ class Collection:
 
     @classmethod
     def attach(
-        cls,
-        uri: str | Path,
-        name: str,
-        fields: Mapping[str, str] | None = None,
-        **options: Unpack[CollectionOptions],
+        cls, uri: str | Path, name: str, fields: Mapping[str, str] | None = None, **options: Unpack[CollectionOptions]
     ) -> Collection:
         """Open a collection that another tool made, to search it and, if its schema permits, to write.
 
@@ -153,7 +138,7 @@ class Collection:
         metadata. Ids that are integers are strings of digits here.
 
         Args:
-            uri: As for `Collection`.
+            uri: A server's address, or a path that ends in `.db`.
             name: The collection.
             fields: What the other tool calls what milvine calls "text" and, after the embedding functions, "dense" and
                 so on: `{"text": "body", "dense": "embedding"}`. What is left out has the same name there.
@@ -245,7 +230,8 @@ class Collection:
             limit: Hits wanted; with `offset` at most 16,384.
             offset: Hits to leave out before the first.
             mode: "hybrid" searches all fields and fuses what they find, "dense" those that go by meaning, "sparse"
-                those of learned weights, "lexical" the one that goes by words (BM25).
+                those of learned weights, "lexical" the one that goes by words (BM25). Multi-vector fields have no mode
+                of their own: "hybrid" and `fields` have them score what the other fields found.
             fields: The names of the fields to search, instead of a mode.
             filter: A Milvus expression over the metadata, for example `year >= 2020 and source == {source}`.
             filter_params: The values of the filter's placeholders, `{"source": "a.md"}`: strings, numbers, booleans
@@ -268,23 +254,8 @@ class Collection:
             InputError: The query is blank, or an option has a value that is not allowed.
             FilterError: The filter is no Milvus expression, or its placeholders and the values do not agree.
         """
-        options = SearchOptions(
-            limit=limit,
-            offset=offset,
-            mode=mode,
-            fields=fields,
-            filter=filter,
-            filter_params=filter_params,
-            fusion=fusion,
-            weights=weights,
-            candidates=candidates,
-            output_fields=output_fields,
-            group_by=group_by,
-            threshold=threshold,
-            reranker=reranker,
-            rerank_weight=rerank_weight,
-            rerank_limit=rerank_limit,
-        )
+        given = locals()
+        options = cast(SearchOptions, {name: given[name] for name in SearchOptions.__annotations__})
         search = prepare(self._fields, self.reranker, query, options)
         vectors = self._fields.encode_queries(search.queries, search.fields) if search.queries else {}
         answers = answer(self._store, self._fields, search, vectors)
@@ -319,10 +290,7 @@ class Collection:
         filter_params: Mapping[str, Any] | None = None,
         documents: Iterable[str] | None = None,
     ) -> int:
-        """Delete the records of these ids, those that pass the filter, or the passages of documents.
-
-        Returns:
-            How many records were deleted.
+        """Delete the records of these ids, those that pass the filter, or the passages of documents, and say how many.
 
         Raises:
             InputError: None of the three is given, or several are.
@@ -381,11 +349,10 @@ class Collection:
     def import_(self, path: str | Path, *, embed: bool = False) -> AddReport:
         """Add the records of a file that `export` wrote, as `add` does, but with the file's vectors.
 
-        The texts of a file without vectors are embedded. Where its vectors are of other models than this collection's,
-        the file is refused, unless `embed` says to embed its texts anew.
+        The texts of a file without vectors are embedded; so are all with `embed`.
 
         Raises:
-            CollectionMismatchError: The file's vectors are of other models, and `embed` is not set.
+            CollectionMismatchError: The file's vectors are of other models than this collection's; see `embed`.
             MissingExtraError: pyarrow is not installed.
             ReadError: The file cannot be read, or was not exported by milvine.
             StoreWriteError: As for `add`.
@@ -420,13 +387,10 @@ class Collection:
     def copy_to(self, uri: str | Path, name: str | None = None, **store: Unpack[StoreOptions]) -> AddReport:
         """Copy everything, vectors included, into another store; nothing is embedded again.
 
-        A program that has outgrown its file moves to a server so, and changes its URI. The collection there is made if
-        it is not there; else it must be of the same models and fields. Safe to repeat: stopped anywhere, the same call
-        goes on where it was, as what is there already, unchanged, is not written again. In the end both sides are read
-        again and compared, texts, metadata and vectors. Nothing is deleted, here or there.
-
-        Records that others add, change or delete here meanwhile may be copied or not; if they are not, the comparison
-        says so, and another call copies them.
+        The collection there is made if it is not there; else it must be of the same models and fields. Safe to repeat:
+        stopped anywhere, the same call goes on where it was, as what is there already, unchanged, is not written again.
+        In the end both sides are read again and compared, texts, metadata and vectors; records that others change here
+        meanwhile may be copied or not, and if not, the comparison says so. Nothing is deleted, here or there.
 
         Args:
             uri: Where to: a path, or a server's address, as for `Collection`.
@@ -434,15 +398,13 @@ class Collection:
             store: For a server alone, as for `Collection`.
 
         Returns:
-            How many records were new there, how many had other texts or metadata and were replaced, and how many were
-            there already.
+            How many records were new there, how many were replaced, and how many were there already.
 
         Raises:
             CollectionMismatchError: The collection there has other models or fields, or records that this one has not;
                 nothing was copied.
             InputError: The store cannot hold such fields, or it is this collection itself; nothing was copied.
-            StoreWriteError: The disk is full, for example; or the comparison found a difference. What was copied is
-                kept; call again to go on.
+            StoreWriteError: The disk is full, or the comparison found a difference. What was copied is kept.
         """
         from milvine._copying import Place, copy_store
 

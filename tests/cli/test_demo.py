@@ -10,8 +10,8 @@ from milvine.cli.demo import QUESTIONS
 
 
 @pytest.mark.timeout(600)
-def test_the_demo_answers_and_a_second_run_embeds_nothing(tmp_path: Path) -> None:
-    db = str(tmp_path / "demo.db")
+def test_the_demo_answers_and_a_second_run_embeds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    db = str(tmp_path / "demo.milvine")
     first = CliRunner().invoke(main, ["demo", "--db", db])
     assert first.exit_code == 0, first.output
     rest = first.output
@@ -21,6 +21,7 @@ def test_the_demo_answers_and_a_second_run_embeds_nothing(tmp_path: Path) -> Non
         rest, _, answers[question] = rest.partition(question)
     assert "collections.Counter" in answers[QUESTIONS[1]]
     assert "random.choice" in answers[QUESTIONS[3]]
+    monkeypatch.setattr("milvine.cli.demo.QUESTIONS", QUESTIONS[:1])
     second = CliRunner().invoke(main, ["demo", "--db", db])
     assert second.exit_code == 0, second.output
     assert "passages, 0 of them embedded now" in second.output

@@ -43,8 +43,8 @@ def test_all_is_well(kb: Path) -> None:
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
     assert lines[0] == "fine  the file's pages and indexes are in order"
-    assert "fine  docs: 6,002 records, each with its vectors, text and metadata as written" in lines
-    assert "fine  empty: 0 records, each with its vectors, text and metadata as written" in lines
+    assert "fine  docs: 6,002 records, texts and metadata as written, and each with its vectors" in lines
+    assert "fine  empty: 0 records, texts and metadata as written, and each with its vectors" in lines
     assert any(line.startswith("fine  ") and "image file" in line for line in lines)
     assert kb.read_bytes() == before
 
@@ -67,6 +67,7 @@ def test_while_another_has_it_open(kb: Path) -> None:
         ("DELETE FROM rows_1 WHERE row = 5", "vectors of 1 records that are not there; restore the file"),
         ("UPDATE vectors_1 SET f0 = x'0000' WHERE row = 5", "the vectors of 'words' have [2, 64] bytes"),
         ("UPDATE collections SET config = 'x' WHERE name = 'docs'", "a collection's description is damaged"),
+        ("PRAGMA user_version = -5", "the version of the schema is -5, which there is none of; restore the file"),
     ],
 )
 def test_rows_that_are_damaged(kb: Path, statement: str, expected: str) -> None:
@@ -97,8 +98,7 @@ def test_images(kb: Path) -> None:
     image.write_bytes(content)
     result = invoke(kb)
     assert result.exit_code == 1
-    assert "is damaged" in result.output
-    assert "nothing is lost" in result.output
+    assert "is damaged: its arrays have another checksum; nothing is lost" in result.output
     image.unlink()
     (folder / f"{'0' * 40}.image").write_bytes(bytes(2_500_000))
     result = invoke(kb)
@@ -133,13 +133,14 @@ def test_other_stores(tmp_path: Path, name: str, what: str) -> None:
 
 
 def test_what_is_no_such_file(tmp_path: Path) -> None:
-    assert "there is no file" in invoke(tmp_path / "none").output
+    assert "none is not there" in invoke(tmp_path / "none").output
+    assert "is a folder; give the file beside it" in invoke(tmp_path).output
     (tmp_path / "text").write_text("no database at all, " * 100)
     result = invoke(tmp_path / "text")
     assert result.exit_code == 1
-    assert "file is not a database" in result.output
+    assert "text is no file of the built-in store, or its first bytes are damaged" in result.output
     (tmp_path / "empty").touch()
-    assert "was not made by milvine" in invoke(tmp_path / "empty").output
+    assert "empty is empty, and so there is nothing to check" in invoke(tmp_path / "empty").output
     assert (tmp_path / "empty").stat().st_size == 0
     other = sqlite3.connect(tmp_path / "other")
     other.execute("CREATE TABLE t (a)")

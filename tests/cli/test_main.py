@@ -23,7 +23,9 @@ def invoke(*arguments: str) -> Result:
 def test_help_names_every_command() -> None:
     result = invoke("--help")
     assert result.exit_code == 0
-    for command in ("demo", "index", "search", "models"):
+    assert "\n  milvine demo    " in result.output  # the examples stand on lines of their own
+    assert '\n  milvine search "a question" --db kb.milvine    ask\n' in result.output
+    for command in ("demo", "index", "search", "copy", "doctor", "models", "cache"):
         assert f"\n  {command} " in result.output
         assert invoke(command, "--help").exit_code == 0
 

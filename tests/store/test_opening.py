@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -22,7 +23,7 @@ from milvine.errors import (
     StoreLockedError,
     StoreNotFoundError,
 )
-from small_functions import DIM, HashedWords
+from small_functions import DIM, HashedTokens, HashedWords
 
 Collect = Callable[..., Collection]
 
@@ -86,10 +87,47 @@ def test_a_file_is_no_database(tmp_path: Path) -> None:
     assert file.read_text() == "SQLite format 3"
 
 
-@pytest.mark.parametrize("uri", ["kb.milvine/", "kb.db/", "", ":memory:", "kb\0.milvine"])
-def test_paths_that_mean_no_store(uri: str) -> None:
-    with pytest.raises(InputError, match=r"must be the path of a file, such as \"kb\.milvine\""):
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("kb.milvine/", "kb.db/", "", "  ", ":memory:", "kb\0.milvine", "\ud800.milvine", "~nobody-here/kb", "loop"),
+        *("a" * 300, "a" * 300 + ".db", "loop/kb.db"),
+    ],
+)
+def test_paths_that_mean_no_store(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(InputError, match=r"must be the path of a file, such as \"kb\.milvine\"") as caught:
         Collection(uri, embedding_function=HashedWords())
+    assert len(str(caught.value)) < 400
+    assert [path.name for path in tmp_path.iterdir()] == ["loop"]
+
+
+@pytest.mark.parametrize("uri", ["localhost:19530", "10.0.0.5:19530/sales", "http:/localhost:19530", "https:cloud"])
+def test_an_address_without_its_scheme(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    meant = "https://cloud" if uri == "https:cloud" else f"http://{uri.removeprefix('http:/')}"
+    with pytest.raises(InputError, match=rf'looks like the address of a Milvus server, which is written "{meant}"'):
+        Collection(uri, embedding_function=HashedWords())
+    assert list(tmp_path.iterdir()) == []
+    if "/" not in uri:
+        Collection(f"./{uri}", embedding_function=HashedWords()).close()
+        assert (tmp_path / uri).is_file()
+
+
+@pytest.mark.parametrize("name", ["kb.milvine", "kb.db"])
+def test_a_folder_that_may_not_be_read(tmp_path: Path, name: str) -> None:
+    folder, is_root = tmp_path / "closed", os.getuid() == 0
+    folder.mkdir(mode=0)
+    if is_root:  # who may read it all the same
+        os.seteuid(65534)
+    try:
+        with pytest.raises(StoreError, match=rf"closed/{name}' may not be read by this user: Permission denied"):
+            Collection(folder / name, embedding_function={})
+    finally:
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o700)
 
 
 @pytest.mark.parametrize("name", ["kb", "kb.sqlite", "kb.DB", "kb.milvine", ".db.x"])
@@ -103,8 +141,10 @@ def test_any_other_path_is_the_built_in_stores(name: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["", "a b", "a-b", "1st", "größe", "a.b", "../up", "a" * 256])
 def test_names_that_are_not_allowed(name: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="letters, digits and underscores"):
-        Collection(tmp_path / "kb.db", name, embedding_function=HashedWords())
+    for path in ("kb.db", "kb.milvine", "http://localhost:1"):
+        with pytest.raises(InputError, match="letters, digits and underscores, 255 at most") as caught:
+            Collection(path if "://" in path else tmp_path / path, name, embedding_function=HashedWords())
+        assert len(str(caught.value)) < 200
     assert list(tmp_path.iterdir()) == []
 
 
@@ -120,6 +160,8 @@ def test_a_bad_function_or_language_leaves_no_database_behind(tmp_path: Path) ->
         ({"embedding_function": "all-MiniLM-L6-v2"}, InputTypeError, "not str"),
         ({"embedding_function": HashedWords(), "language": "tlh"}, InputError, "tlh"),
         ({"embedding_function": HashedWords(), "reranker": print}, InputTypeError, "reranker"),
+        ({"embedding_function": HashedWords(), "vector_type": "float16"}, InputError, "Milvus Lite has float32"),
+        ({"embedding_function": {"a": HashedWords(), "b": HashedTokens()}}, InputError, "has no field for that"),
     ):
         with pytest.raises(error, match=match):
             Collection(tmp_path / "kb.db", **options)

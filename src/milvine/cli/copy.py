@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,9 +33,10 @@ def copy(
 ) -> None:
     """Copy a collection to another store, vectors and all; nothing is embedded again.
 
-    FROM and TO are files, or addresses of Milvus servers: http://host:19530. A server's token is taken from
-    MILVUS_TOKEN, or from the address: http://user:password@host:19530. In the end both sides are read again and
-    compared. Stopped anywhere, the same command goes on where it was. Nothing is deleted.
+    FROM and TO are paths (kb.milvine, the built-in store's, or kb.db, Milvus Lite's), or addresses of Milvus servers:
+    http://host:19530. A server's token is taken from MILVUS_TOKEN, or from the address:
+    http://user:password@host:19530. In the end both sides are read again and compared. Stopped anywhere, the same
+    command goes on where it was. Nothing is deleted.
     """
     from milvine._copying import Place
     from milvine.errors import InputError
@@ -73,13 +75,13 @@ def _say_how(source: Place, target: Place, folder: Path, written: Written) -> No
     from milvine.cli._printing import command
     from milvine.store.opening import shown_uri
 
-    uri = shown_uri(target.uri)
+    uri, here = shown_uri(target.uri), shlex.quote(shown_uri(source.uri))
     paths = ", ".join(f'["{target.name}/{file.name}"]' for file in written.files)
     click.echo(
         f"{target} is made, and empty. {folder} holds its {written.rows:,} records in {len(written.files)} files.\n"
         "Now:\n"
         f"1. Upload the files to the bucket of that Milvus server, into the folder {target.name}; for example:\n"
-        f"     mc cp --recursive {folder}/ minio/a-bucket/{target.name}/\n"
+        f"     mc cp --recursive {shlex.quote(str(folder))}/ minio/a-bucket/{target.name}/\n"
         "2. Import them, once (a second import would add the records again), and wait until it is complete:\n"
         "     # pip install 'pymilvus[bulk_writer]'\n"
         "     from pymilvus.bulk_writer import bulk_import, get_import_progress\n"
@@ -87,5 +89,5 @@ def _say_how(source: Place, target: Place, folder: Path, written: Written) -> No
         f'                       files=[{paths}]).json()["data"]["jobId"]\n'
         f'     get_import_progress(url="{uri}", api_key="user:password", job_id=job).json()\n'
         "3. Have it loaded, completed if need be, and compared with what it was made of:\n"
-        f"     {command()} copy {shown_uri(source.uri)} {uri} --collection {source.name} --as {target.name}"
+        f"     {command()} copy {here} {uri} --collection {source.name} --as {target.name}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,7 @@ def demo(db: str) -> None:
         collection.search(QUESTIONS[0], reranker=reranker)  # models and indexes are loaded at first use
         for question in QUESTIONS:
             _ask(collection, reranker, question)
-    again = f" --db {db} --collection {COLLECTION}"
+    again = f" --db {shlex.quote(db)} --collection {COLLECTION}"
     out.print("[bold]Next[/], ask your own question:")
     out.print(f'    {command()} search "how do I read a file line by line?" --rerank{again}', soft_wrap=True)
     out.print("or index your own files:")

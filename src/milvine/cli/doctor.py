@@ -11,7 +11,7 @@ import click
 @click.argument("file")
 @click.pass_context
 def doctor(context: click.Context, file: str) -> None:
-    """Check the file of a built-in store: all pages, all records, and the images.
+    """Check the file of a built-in store, such as kb.milvine: all pages, all records, and the images.
 
     Nothing is changed, and other programs may use the file meanwhile. The exit status is 1 if something is wrong.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -26,7 +27,8 @@ BATCH = 1000  # passages looked at together
     "--db",
     required=True,
     metavar="FILE",
-    help="The database: a file, which is made if it is not there, or a Milvus server's address.",
+    help="The database: a path such as kb.milvine, or kb.db for Milvus Lite, made if it is not there; or a Milvus"
+    " server's address.",
 )
 @click.option("--collection", "name", default="default", show_default=True, help="The collection in it.")
 @click.option("--language", default=None, help="The texts' language, for a new collection.  [default: en]")
@@ -77,7 +79,7 @@ def index(
         f"{_number(counts.documents, 'document')} from {_number(counts.files, 'file')}:"
         f" {_number(done.total, 'passage')} ({', '.join(parts)}) in {time.monotonic() - started:.1f} s."
     )
-    click.echo(f'{db} holds {_number(there, "passage")}. Ask:  {command()} search "a question" --db {db}')
+    click.echo(f'{db} holds {_number(there, "passage")}. Ask:  {command()} search "a question" --db {shlex.quote(db)}')
     if skipped:
         click.echo(f"{_number(len(skipped), 'file or line', 'files or lines')} could not be read; see above.", err=True)
         context.exit(1)

@@ -32,13 +32,13 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="milvine")
 def main() -> None:
-    r"""Search your texts by meaning and by words at once, on this machine.
+    """Search your texts by meaning and by words at once, on this machine.
 
     \b
     milvine demo                                   see it work
     milvine index docs/ --db kb.milvine            index files and folders
     milvine search "a question" --db kb.milvine    ask
-    """
+    """  # noqa: D301 - the backspace is meant: click leaves the lines after it as they are
     warnings.showwarning = _show_warning
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("question")
-@click.option("--db", required=True, metavar="FILE", help="The database: a file, or a Milvus server's address.")
+@click.option("--db", required=True, metavar="FILE", help="The database: a path, or a Milvus server's address.")
 @click.option("--collection", "name", default="default", show_default=True, help="The collection in it.")
 @click.option(
     "--mode",

@@ -22,6 +22,9 @@ class BaseEmbeddingFunction(ABC, Generic[Vectors]):
 
     A subclass gives `_encode_documents`, `_encode_queries` and `dim`; the texts it gets are a checked list of strings,
     which may be empty. An empty or blank text is legal and has a vector like any other.
+
+    One whose vectors are a token's each, an array of shape `(tokens, dim)` a text as ColBERT gives them, says so by the
+    class attribute `TASK = "multivector"`; else a collection would take them for one vector a text.
     """
 
     @property

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from milvine.analysis import TermStatistics
@@ -18,10 +19,12 @@ from milvine.errors import (
     StoreNotFoundError,
     StoreWriteError,
 )
+from milvine.store.filters import shown_filter
 
 # Milvus Lite's codes for requests that it refused before it did anything.
 ILLEGAL_ARGUMENT = 6
 COLLECTION_NOT_FOUND = 100
+MESSAGE = 1000  # characters of what it says of a filter, which it repeats
 # Milvus Lite's server answers a client's pings with warnings on standard error; so there are none.
 CHANNEL_OPTIONS = {"grpc.keepalive_time_ms": 2**31 - 1}
 # These print the traceback of every error that is about to be raised, and advice for a cluster.
@@ -105,8 +108,8 @@ class LiteDatabase:
                 self._raise_if_gone(error)
                 if filter_ is not None and error.code == ILLEGAL_ARGUMENT:
                     raise FilterError(
-                        f"the filter {filter_!r} is not valid: {error.message}\nwrite it as a Milvus expression over"
-                        ' the metadata, for example: year >= 2020 and source == "a.md"'
+                        f"the filter {shown_filter(filter_)} is not valid: {error.message[:MESSAGE]}\nwrite it as a"
+                        ' Milvus expression over the metadata, for example: year >= 2020 and source == "a.md"'
                     ) from error
                 raise StoreError(f"reading {self.path} failed: {error.message}") from error
 
@@ -159,7 +162,7 @@ class LiteDatabase:
             )
         if not create and not self.path.exists():
             raise StoreNotFoundError(
-                f"there is no database {self.path}; make one with: milvine index PATH --db {self.path}"
+                f"there is no database {self.path}; make one with: milvine index PATH --db {quote(str(self.path))}"
             )
         if not logging.getLogger("milvus_lite").handlers:
             # Without any, what Milvus Lite logs in the background would land on standard error.

@@ -23,6 +23,7 @@ from milvine.errors import (
     StoreWriteError,
 )
 from milvine.store._lite_database import COLLECTION_NOT_FOUND, ILLEGAL_ARGUMENT, _FairLock, _quiet
+from milvine.store.filters import shown_filter
 from milvine.store.opening import shown_uri
 
 Answer = TypeVar("Answer")
@@ -190,7 +191,7 @@ class ServerConnection:
         refused = code in (ILLEGAL_ARGUMENT, PARAMETER_INVALID) or any(words in message for words in _FILTER_REFUSED)
         if filter_ and refused:
             return FilterError(
-                f"the filter {filter_!r} is not valid: {message}\nwrite it as a Milvus expression over"
+                f"the filter {shown_filter(filter_)} is not valid: {message}\nwrite it as a Milvus expression over"
                 ' the metadata, for example: year >= 2020 and source == "a.md"'
             )
         if code in ("UNAUTHENTICATED", NOT_AUTHENTICATED) or "auth check failure" in message:

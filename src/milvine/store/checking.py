@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -36,19 +37,23 @@ def check(path: Path) -> Iterator[Finding]:
 
     path = path.expanduser().absolute()
     if not path.is_file():
-        raise StoreNotFoundError(f"there is no file {path}")
-    advice = LOST.format(path=path)
+        what = "is a folder; give the file beside it" if path.is_dir() else "is not there"
+        raise StoreNotFoundError(f"the file {path} {what}")
+    advice = LOST.format(path=shlex.quote(str(path)))
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=30)) as database:
             application, version = (
                 database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
             )
             if application != APPLICATION:
-                raise StoreError(f"{path} was not made by milvine")
+                what = "was not made by milvine" if path.stat().st_size else "is empty"
+                raise StoreError(f"{path} {what}, and so there is nothing to check")
             if version > len(MIGRATIONS):
                 raise StoreError(
                     f"{path} has schema {version}, and this milvine reads up to {len(MIGRATIONS)}: upgrade milvine"
                 )
+            if version < 1:
+                yield Finding("wrong", f"the version of the schema is {version}, which there is none of; {advice}")
             database.execute("BEGIN")  # so that all is of one moment
             yield from _check_pages(database, advice)
             for number, name, config, fields in database.execute(
@@ -57,6 +62,8 @@ def check(path: Path) -> Iterator[Finding]:
                 yield from _check_collection(database, number, name, json.loads(config), json.loads(fields), advice)
             yield from _check_images(database, path)
     except sqlite3.DatabaseError as error:
+        if "not a database" in str(error):
+            raise StoreError(f"{path} is no file of the built-in store, or its first bytes are damaged") from error
         yield Finding("wrong", f"reading stopped: {error}; {advice}")
     except (ValueError, TypeError, KeyError) as error:
         yield Finding("wrong", f"a collection's description is damaged ({error!r}); {advice}")
@@ -109,7 +116,7 @@ def _check_collection(
                 uneven = True
                 yield Finding("wrong", f"{name}: the vectors of {field!r} have {lengths} bytes; {advice}")
     if not (damaged or bare or left or uneven):
-        yield Finding("fine", f"{name}: {count:,} records, each with its vectors, text and metadata as written")
+        yield Finding("fine", f"{name}: {count:,} records, texts and metadata as written, and each with its vectors")
 
 
 def _is_as_written(id_: str, hashed: str, text: str, metadata: str) -> bool:
@@ -124,7 +131,7 @@ def _check_images(database: sqlite3.Connection, path: Path) -> Iterator[Finding]
     from milvine.store.builtin.image import litter
 
     folder = image_folder(path)
-    listed = [file for (file,) in database.execute("SELECT file FROM images")]
+    listed = [file for (file,) in database.execute("SELECT DISTINCT file FROM images")]
     problems = [problem for problem in (_image_problem(folder / file) for file in listed) if problem]
     yield from problems
     if good := len(listed) - len(problems):
@@ -145,7 +152,7 @@ def _image_problem(path: Path) -> Finding | None:
         read(path)
     except ImageError as error:
         if path.exists():
-            return Finding("wrong", f"{error} {harmless}, but its disk may be failing")
+            return Finding("wrong", f"{str(error).rstrip('.')}; {harmless}, but its disk may be failing")
         return Finding("note", f"the image file {path.name} is not there; {harmless}")
     return None
 

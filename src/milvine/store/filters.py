@@ -20,6 +20,7 @@ from typing import Any
 from milvine._texts import as_text
 from milvine.errors import FilterError, InputTypeError
 
+SHOWN = 300  # characters of a filter in a message
 _ESCAPES = str.maketrans({'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 # A string as a whole, so that braces in it are left alone; a placeholder; a quote that begins a string without end.
 _PARTS = re.compile(
@@ -55,28 +56,37 @@ def fill(filter: str | None, params: Mapping[str, Any] | None) -> str | None:
         return None
     values = params or {}
     used = set()
+    text = as_text(filter, "filter")
+    shown = shown_filter(text)
 
     def replaced(match: re.Match[str]) -> str:
         name = match.group(1)
         if name is None:
             if len(match.group()) == 1:
-                raise FilterError(f"the filter {filter!r} has a quote at position {match.start()} that is never closed")
+                raise FilterError(
+                    f"the filter {shown} has a quote at character {match.start() + 1} that is never closed"
+                )
             return match.group()
         if name not in values:
             raise FilterError(
-                f"the filter {filter!r} has the placeholder {{{name}}}, and filter_params has no {name!r}:"
+                f"the filter {shown} has the placeholder {{{name}}}, and filter_params has no {name!r}:"
                 f" it has {_listed(values) or 'nothing'}"
             )
         used.add(name)
         return literal(values[name], f"filter_params[{name!r}]")
 
-    filled = _PARTS.sub(replaced, as_text(filter, "filter"))
+    filled = _PARTS.sub(replaced, text)
     if unused := values.keys() - used:
         raise FilterError(
-            f"filter_params has {_listed(unused)}, and the filter {filter!r} has no such placeholder;"
+            f"filter_params has {_listed(unused)}, and the filter {shown} has no such placeholder;"
             " placeholders stand without quotes: source == {source}"
         )
     return filled
+
+
+def shown_filter(filter: str) -> str:
+    """The filter as a message shows it; of a long one the beginning."""
+    return repr(filter if len(filter) <= SHOWN else f"{filter[:SHOWN]}…")
 
 
 def literal(value: Any, what: str = "the value") -> str:

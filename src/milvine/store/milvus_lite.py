@@ -46,12 +46,10 @@ class MilvusLiteStore:
         must_be_new: bool,
         columns: Mapping[str, str] | None = None,
     ) -> None:
-        if not name.isidentifier() or not name.isascii() or len(name) > 255:
-            raise InputError(
-                f"a collection's name must be of letters, digits and underscores, with no digit first, not {name!r}"
-            )
         self._name = name
         self._closed = False
+        if config is not None and columns is None and not path.expanduser().exists():
+            check_lite(fields(config))  # so that no database is made in vain
         self._database = LiteDatabase.acquire(path, create=config is not None and columns is None)
         try:
             self.config = self._open(fields, config, columns, must_be_new=must_be_new)

@@ -22,7 +22,6 @@ from milvine.errors import (
     CollectionExistsError,
     CollectionMismatchError,
     CollectionNotFoundError,
-    InputError,
 )
 from milvine.store._attaching import attached
 from milvine.store._rows import Columns, check_sparse, to_entity, to_row
@@ -63,10 +62,6 @@ class MilvusServerStore:
         columns: Mapping[str, str] | None,
         options: Mapping[str, Any],
     ) -> None:
-        if not name.isidentifier() or not name.isascii() or len(name) > 255:
-            raise InputError(
-                f"a collection's name must be of letters, digits and underscores, with no digit first, not {name!r}"
-            )
         self._name = name
         self._level = consistency_level(options)
         self._replicas, self._shards = count_of(options, "replicas"), count_of(options, "shards")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
 from milvine._texts import as_text
-from milvine.errors import InputError, InputTypeError
+from milvine.errors import InputError, InputTypeError, StoreError
 from milvine.store.base import MakeFields, Store
+
+_ADDRESS = re.compile(r"(https?:)/?(.*)|[\w.-]+:\d{2,5}(?:/.*)?", re.DOTALL)  # of a server, but for the "//"
+
+MAX_NAME = 255  # letters, as Milvus allows
 
 
 class StoreOptions(TypedDict, total=False):
@@ -98,17 +104,24 @@ def open_store(
     given = {key: value for key, value in (options or {}).items() if value is not None}
     if unknown := given.keys() - StoreOptions.__annotations__.keys():
         raise InputTypeError(f"{', '.join(sorted(unknown))}: no such argument; see milvine.Collection")
+    if not name.isidentifier() or not name.isascii() or len(name) > MAX_NAME:
+        raise InputError(
+            f"a collection's name must be of letters, digits and underscores, {MAX_NAME} at most and no digit first,"
+            f" not {_shown(name)!r}"
+        )
     if "://" in text:
         from milvine.store.milvus_server import MilvusServerStore
 
         return MilvusServerStore(
             text, name, fields=fields, config=config, must_be_new=must_be_new, columns=columns, options=given
         )
-    if not text or text == ":memory:" or text.endswith(("/", "\\")) or "\0" in text:
+    if not isinstance(uri, Path) and (address := _ADDRESS.fullmatch(text)):
+        scheme, rest = (address[1], address[2]) if address[1] else ("http:", text)
         raise InputError(
-            f'{text!r} must be the path of a file, such as "kb.milvine", a path that ends in .db (Milvus Lite), or the'
-            ' address of a Milvus server, such as "http://localhost:19530"'
+            f'{text!r} looks like the address of a Milvus server, which is written "{scheme}//{rest}"; a file of this'
+            f' name would be "./{text}"'
         )
+    path = _path(text)
     is_lite = text.endswith(".db")
     if refused := given.keys() - (set() if is_lite else {"timeout"}):
         raise InputError(
@@ -125,10 +138,38 @@ def open_store(
             raise InputTypeError(f"timeout must be a number of seconds, not {type(timeout).__name__} ({timeout!r})")
         if not 0 <= timeout <= 86_400:
             raise InputError(f"timeout must be from 0 to 86,400 seconds, not {timeout}")
-        return BuiltinStore(Path(text), name, fields=fields, config=config, must_be_new=must_be_new, timeout=timeout)
+        return BuiltinStore(path, name, fields=fields, config=config, must_be_new=must_be_new, timeout=timeout)
     from milvine.store.milvus_lite import MilvusLiteStore
 
-    return MilvusLiteStore(Path(text), name, fields=fields, config=config, must_be_new=must_be_new, columns=columns)
+    return MilvusLiteStore(path, name, fields=fields, config=config, must_be_new=must_be_new, columns=columns)
+
+
+def _path(text: str) -> Path:
+    """The path, if it can be one, of a file or of Milvus Lite's folder.
+
+    Raises:
+        InputError: It cannot.
+        StoreError: This user may not look there.
+    """
+    problem = ""
+    if text.strip() and text != ":memory:" and not text.endswith(("/", "\\")) and "\0" not in text:
+        try:
+            path = Path(text).expanduser()
+            with suppress(FileNotFoundError, NotADirectoryError):
+                path.stat()
+            return path
+        except PermissionError as error:
+            raise StoreError(f"{text!r} may not be read by this user: {error.strerror}") from error
+        except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, no such user, no Unicode
+            problem = f" ({getattr(error, 'strerror', None) or error})"
+    raise InputError(
+        f'{_shown(text)!r} is no store{problem}: it must be the path of a file, such as "kb.milvine", a path that ends'
+        ' in .db (Milvus Lite), or the address of a Milvus server, such as "http://localhost:19530"'
+    )
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= MAX_NAME else f"{text[:20]}…"
 
 
 def shown_uri(uri: str | Path) -> str:

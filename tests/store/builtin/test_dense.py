@@ -65,7 +65,8 @@ def reference(matrix: Array, query: Array, metric: str) -> Array:
 
 
 def part_of(vectors: Array, type_: str = "float32", metric: str = "COSINE") -> DensePart:
-    return DensePart.build(stored(vectors, type_), DenseField("a", vectors.shape[1], type_, metric))  # type: ignore[arg-type]
+    field = DenseField("a", vectors.shape[1], type_, metric)  # type: ignore[arg-type]
+    return DensePart({"vectors": stored(vectors, type_)}, field)
 
 
 def close(scores: Array, expected: Array) -> bool:
@@ -96,7 +97,6 @@ def test_many_rows_are_found_by_their_codes(type_: str, metric: str, dim: int) -
     vectors = clustered(CODED + 1254, dim)
     vectors, queries = vectors[:-20], vectors[-20:]
     part, matrix = part_of(vectors, type_, metric), stored(vectors, type_)
-    assert ("codes" in part.arrays) == (type_ != "binary")
     found = []
     for query in asked(queries, type_):
         expected = reference(matrix, query, metric)
@@ -106,6 +106,7 @@ def test_many_rows_are_found_by_their_codes(type_: str, metric: str, dim: int) -
         assert np.array_equal(scores, part.score(query, positions))
         found.append(np.mean(scores >= np.sort(expected)[-10] - 2e-6 * np.abs(expected).max()))
     assert np.mean(found) >= 0.99
+    assert ("codes" in part.arrays) == (type_ != "binary")
 
 
 @pytest.mark.parametrize("share", [0, 0.00005, 0.001, 0.05, 0.3, 0.9, 1])
@@ -137,13 +138,13 @@ def test_by_hand() -> None:
             positions, found = part_of(vectors, type_, metric).search(query, 9, None)
             assert positions.tolist() == best
             assert found == pytest.approx(scores)
-        part = DensePart.build(vectors.astype(np.int8), DenseField("a", 2, "int8", metric))  # type: ignore[arg-type]
+        part = DensePart({"vectors": vectors.astype(np.int8)}, DenseField("a", 2, "int8", metric))  # type: ignore[arg-type]
         assert part.search(query.astype(np.int8), 9, None)[0].tolist() == best
 
 
 def test_bits_by_hand() -> None:
     matrix = np.array([[0b10101010, 0], [0b10101010, 0b1], [0b01010101, 255]], np.uint8)
-    part = DensePart.build(matrix, DenseField("a", 16, "binary"))
+    part = DensePart({"vectors": matrix}, DenseField("a", 16, "binary"))
     positions, scores = part.search(np.array([0b10101010, 0], np.uint8), 3, None)
     assert positions.tolist() == [0, 1, 2]
     assert scores.tolist() == [1, 1 - 2 / 16, -1]
@@ -186,9 +187,9 @@ def test_merged_is_as_built_anew(type_: str, metric: str, counts: tuple[int, ...
     parts = [part_of(vectors, type_, metric) for vectors in several]
     merged = joined(DensePart.merged(parts, keeps))
     kept = [vectors if keep is None else vectors[keep] for vectors, keep in zip(several, keeps, strict=True)]
-    anew = part_of(np.concatenate(kept), type_, metric)
-    assert merged.keys() == anew.arrays.keys()
-    for name, array in anew.arrays.items():
+    anew = joined(DensePart.merged([part_of(np.concatenate(kept), type_, metric)], [None]))
+    assert merged.keys() == anew.keys()
+    for name, array in anew.items():
         assert merged[name].dtype == array.dtype
         assert np.array_equal(merged[name], array)
 
@@ -201,7 +202,7 @@ def test_merging_holds_a_few_thousand_rows_at_a_time() -> None:
 
 def test_arrays_mapped_from_a_file(tmp_path: Path) -> None:
     vectors = clustered(CODED, 64)
-    part = part_of(vectors)
+    part = DensePart(joined(DensePart.merged([part_of(vectors)], [None])), DenseField("a", 64))
     mapped = {}
     for name, array in part.arrays.items():
         np.save(tmp_path / name, array)
@@ -218,7 +219,7 @@ def test_arrays_mapped_from_a_file(tmp_path: Path) -> None:
 def test_every_float16_is_read_as_numpy_reads_it() -> None:
     every = np.arange(65536, dtype=np.uint16).view(np.float16)
     every = every[np.isfinite(every)]
-    part = DensePart.build(every[:, None], DenseField("a", 1, "float16", "IP"))
+    part = DensePart({"vectors": every[:, None]}, DenseField("a", 1, "float16", "IP"))
     assert np.array_equal(part.score(np.ones(1, np.float32), np.arange(len(every))), every.astype(np.float32))
 
 

@@ -79,9 +79,9 @@ def assert_whole(path: Path) -> None:
     """The database is whole, and its image folder holds the files that count and no others."""
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        listed = {file for (file,) in connection.execute("SELECT file FROM images")}
+        listed = [file for (file,) in connection.execute("SELECT file FROM images ORDER BY file")]
     folder = image_folder(path)
-    there = {one.name for one in folder.iterdir()} if folder.is_dir() else set()
+    there = sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []
     assert there == listed
     for name in listed:
         image.read(folder / name)
@@ -285,7 +285,7 @@ def test_the_image_folder_is_deleted_while_it_is_in_use(tmp_path: Path, made: Pa
 # Kills while an image is written
 
 PAUSING = """
-import os, sys
+import sys
 from pathlib import Path
 from milvine import Collection
 from small_functions import HashedWords
@@ -293,32 +293,32 @@ from store.builtin.test_durability import record
 
 docs = Collection(sys.argv[1], "docs", embedding_function=HashedWords())
 docs.add([record(at) for at in range(13_300, 13_400)])
-syncs, fsync = 0, os.fsync
+replace = Path.replace
 
-def pausing(file):
-    global syncs
-    fsync(file)
-    syncs += 1
-    if syncs == int(sys.argv[2]):
+def pausing(path, target):
+    if sys.argv[2] == "before":
         print("here", flush=True)
         sys.stdin.read()
+    replace(path, target)
+    print("here", flush=True)
+    sys.stdin.read()
 
-os.fsync = pausing  # SQLite has its own
+Path.replace = pausing
 docs.add([record(at) for at in range(13_400, 14400)])
 """
 
 
-@pytest.mark.parametrize("syncs", [1, 2], ids=["unfinished", "finished but not listed"])
-def test_a_kill_while_an_image_is_written(tmp_path: Path, made: Path, syncs: int) -> None:
+@pytest.mark.parametrize(("moment", "suffix"), [("before", image.UNFINISHED), ("after", image.SUFFIX)])
+def test_a_kill_while_an_image_is_written(tmp_path: Path, made: Path, moment: str, suffix: str) -> None:
     path = duplicate(made, tmp_path)
     earlier = set(image_folder(path).iterdir())
-    process = child(PAUSING, str(path), str(syncs))
+    process = child(PAUSING, str(path), moment)
     assert process.stdout is not None
     assert process.stdout.readline() == "here\n"
     process.send_signal(signal.SIGKILL)
     process.communicate()
     left = set(image_folder(path).iterdir()) - earlier
-    assert [one.suffix for one in left] == [[image.UNFINISHED], [image.SUFFIX]][syncs - 1]
+    assert [one.suffix for one in left] == [suffix]
     wanted = {f"id {at}": record(at) for at in range(14_400)}
     with opened(path) as docs:
         assert_sound(docs, wanted)

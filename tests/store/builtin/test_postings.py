@@ -20,7 +20,7 @@ from milvine.analysis import (
 )
 from milvine.analysis.bm25 import count_terms
 from milvine.store.builtin.parts import Entries
-from milvine.store.builtin.postings import LexicalPart, SparsePart
+from milvine.store.builtin.postings import BM25, PostingsPart, inverted
 from milvine.store.filtering.strings import joined
 from varied_texts import TEXTS
 
@@ -54,6 +54,10 @@ def _ranked(scores: Any, limit: int, allowed: Any = None) -> tuple[list[int], li
     return there[:limit], [scores[at] for at in there[:limit]]
 
 
+def built(entries: Entries) -> PostingsPart:
+    return PostingsPart(inverted(entries))
+
+
 def _random_documents(seed: int, n: int, vocabulary: int = 60) -> list[list[int]]:
     chance = np.random.default_rng(seed)
     return [(chance.integers(vocabulary, size=chance.integers(25)) * 65_537_001 % NO_TERMS).tolist() for _ in range(n)]
@@ -70,74 +74,75 @@ def _query(documents: list[list[int]], terms: list[int]) -> tuple[list[int], Any
 @pytest.mark.parametrize(("n", "limit"), [(0, 5), (1, 5), (7, 100), (300, 10), (3000, 1), (3000, 20), (3000, 16_384)])
 def test_inner_products_are_those_of_scipy(n: int, limit: int) -> None:
     matrix = _random_matrix(n, n)
-    part = SparsePart.build(_entries(matrix))
+    part = built(_entries(matrix))
     for seed in range(5):
         query = _random_matrix(seed, 1, density=0.3)
         expected = (matrix @ query.T).toarray()[:, 0] if n else np.zeros(0)
-        positions, scores = part.search(query.indices, query.data, limit, None)
+        positions, scores = part.search(query.indices, query.data, None, limit, None)
         assert (positions.dtype, scores.dtype) == (np.int64, np.float32)
         assert scores == pytest.approx(_ranked(expected, limit)[1], rel=1e-6)
         assert scores == pytest.approx(expected[positions], rel=1e-6)
         assert (scores[:-1] >= scores[1:]).all()
         everywhere = np.random.default_rng(seed).permutation(n)
-        given = part.score(query.indices, query.data, everywhere)
+        given = part.score(query.indices, query.data, None, everywhere)
         assert given.dtype == np.float32
         assert given == pytest.approx(expected[everywhere], rel=1e-6)
         # One score, however it is asked for: to the bit.
-        assert (part.score(query.indices, query.data, positions) == scores).all()
+        assert (part.score(query.indices, query.data, None, positions) == scores).all()
 
 
 def test_only_allowed_rows_are_found() -> None:
     matrix, query = _random_matrix(1, 3000), _random_matrix(2, 1, density=0.3)
-    part = SparsePart.build(_entries(matrix))
+    part = built(_entries(matrix))
     expected = (matrix @ query.T).toarray()[:, 0]
     for share in (0.0, 0.003, 0.1, 0.9, 1.0):
         allowed = np.random.default_rng(3).random(3000) < share
-        positions, scores = part.search(query.indices, query.data, 50, allowed)
+        positions, scores = part.search(query.indices, query.data, None, 50, allowed)
         assert allowed[positions].all()
         assert scores == pytest.approx(_ranked(expected, 50, allowed)[1], rel=1e-6)
 
 
 def test_of_equal_rows_the_first_are_found() -> None:
     n = 5000
-    part = SparsePart.build(Entries(np.arange(1, n + 1), np.full(n, 7, np.uint32), np.ones(n, np.float32)))
-    positions, scores = part.search([7], np.ones(1), 40, None)
+    part = built(Entries(np.arange(1, n + 1), np.full(n, 7, np.uint32), np.ones(n, np.float32)))
+    positions, scores = part.search([7], np.ones(1), None, 40, None)
     assert positions.tolist() == list(range(40))
     assert scores.tolist() == [1.0] * 40
     allowed = np.arange(n) % 100 == 99
-    assert part.search([7], np.ones(1), 40, allowed)[0].tolist() == list(range(99, 4000, 100))
-    assert part.search([7], np.ones(1), 60, allowed)[0].tolist() == list(range(99, n, 100))
+    assert part.search([7], np.ones(1), None, 40, allowed)[0].tolist() == list(range(99, 4000, 100))
+    assert part.search([7], np.ones(1), None, 60, allowed)[0].tolist() == list(range(99, n, 100))
 
 
 def test_the_first_and_the_last_term() -> None:
     last = 2**32 - 2
-    part = SparsePart.build(
-        Entries(np.array([2, 2, 3]), np.array([0, last, last], np.uint32), np.array([0.5, 2, 3], np.float32))
-    )
-    assert [list(each) for each in part.search([last], np.array([2.0]), 9, None)] == [[2, 0], [6, 4]]
-    assert [list(each) for each in part.search([0, 1, last], np.array([1, 1, 0.25]), 9, None)] == [[0, 2], [1, 0.75]]
+    part = built(Entries(np.array([2, 2, 3]), np.array([0, last, last], np.uint32), np.array([0.5, 2, 3], np.float32)))
+    assert [list(each) for each in part.search([last], np.array([2.0]), None, 9, None)] == [[2, 0], [6, 4]]
+    assert [list(each) for each in part.search([0, 1, last], np.array([1, 1, 0.25]), None, 9, None)] == [
+        [0, 2],
+        [1, 0.75],
+    ]
     for unknown in ([], [1], [last - 1], [last + 1], [1, last + 1]):
-        assert [list(each) for each in part.search(unknown, np.ones(len(unknown)), 9, None)] == [[], []]
-        assert part.score(unknown, np.ones(len(unknown)), np.array([2, 0])).tolist() == [0, 0]
-    assert part.score([0], np.ones(1), np.zeros(0, np.int64)).shape == (0,)
+        assert [list(each) for each in part.search(unknown, np.ones(len(unknown)), None, 9, None)] == [[], []]
+        assert part.score(unknown, np.ones(len(unknown)), None, np.array([2, 0])).tolist() == [0, 0]
+    assert part.score([0], np.ones(1), None, np.zeros(0, np.int64)).shape == (0,)
 
 
 def test_bm25_by_hand() -> None:
     # Lengths 3, 1, 0, 2, mean 1.5; k1 2, b .5: a term weighs tf * 3 / (tf + 2 (.5 + .5 length / 1.5)).
-    part = LexicalPart.build(_counted([[5, 5, 9], [9], [], [4, 9]]))
+    part = built(_counted([[5, 5, 9], [9], [], [4, 9]]))
     assert part.frequencies([5, 9, 4, 1], None).tolist() == [1, 3, 1, 0]
     assert part.length(None) == 6
-    positions, scores = part.search([5, 9], np.array([10.0, 1.0]), 1.5, 2.0, 0.5, 10, None)
+    positions, scores = part.search([5, 9], np.array([10.0, 1.0]), BM25(1.5, 2.0, 0.5), 10, None)
     assert positions.tolist() == [0, 1, 3]
     assert scores == pytest.approx([10 * 6 / 5 + 3 / 4, 3 / (1 + 2 * (0.5 + 0.5 / 1.5)), 3 / (1 + 2 * (0.5 + 1 / 1.5))])
-    given = part.score([5, 9], np.array([10.0, 1.0]), 1.5, 2.0, 0.5, np.array([3, 2, 0]))
+    given = part.score([5, 9], np.array([10.0, 1.0]), BM25(1.5, 2.0, 0.5), np.array([3, 2, 0]))
     assert given == pytest.approx([scores[2], 0, scores[0]])
 
 
 def test_bm25_is_that_of_the_analysis_formulas() -> None:
     for seed, n in ((0, 1), (1, 40), (2, 2500)):
         documents = _random_documents(seed, n)
-        part = LexicalPart.build(_counted(documents))
+        part = built(_counted(documents))
         lengths = [len(document) for document in documents]
         assert part.length(None) == sum(lengths)
         terms, weights, average = _query(documents, [*_random_documents(9, 1)[0], *_random_documents(9, 1)[0][:3], 77])
@@ -152,10 +157,10 @@ def test_bm25_is_that_of_the_analysis_formulas() -> None:
             )
             for document, length in zip(documents, lengths, strict=True)
         ]
-        positions, scores = part.search(terms, weights, average, K1, B, 30, None)
+        positions, scores = part.search(terms, weights, BM25(average, K1, B), 30, None)
         assert scores == pytest.approx(_ranked(expected, 30)[1], rel=1e-6)
         assert scores == pytest.approx([expected[at] for at in positions], rel=1e-6)
-        assert (part.score(terms, weights, average, K1, B, positions) == scores).all()
+        assert (part.score(terms, weights, BM25(average, K1, B), positions) == scores).all()
 
 
 @pytest.mark.parametrize(("k1", "b"), [(1.5, 0.75), (0.9, 0.4), (1.2, 0.0), (1.2, 1.0), (0.0, 0.5)])
@@ -166,7 +171,7 @@ def test_bm25_of_real_texts_is_that_of_hashed_vectors(k1: float, b: float) -> No
     statistics = TermStatistics()
     for document in documents:
         statistics.add(document)
-    part = LexicalPart.build(_counted(documents))
+    part = built(_counted(documents))
     weights = document_vectors(documents, statistics.avgdl, k1, b)
     for query in analyze(
         ["catch two exceptions at once", "exceptions of exceptions", "an intelligence founded in 1956"]
@@ -176,7 +181,7 @@ def test_bm25_of_real_texts_is_that_of_hashed_vectors(k1: float, b: float) -> No
         parts = np.array([own.get(term, 0.0) for term in weights.indices.tolist()]) * weights.data
         expected = [float(parts[begin:end].sum()) for begin, end in pairwise(weights.indptr)]
         for limit in (10, len(documents)):
-            positions, scores = part.search(vector.indices, vector.data, statistics.avgdl, k1, b, limit, None)
+            positions, scores = part.search(vector.indices, vector.data, BM25(statistics.avgdl, k1, b), limit, None)
             assert 0 < len(positions) == min(limit, np.count_nonzero(expected))
             assert scores == pytest.approx(_ranked(expected, limit)[1], rel=1e-6)
             assert scores == pytest.approx([expected[at] for at in positions], rel=1e-6)
@@ -184,7 +189,7 @@ def test_bm25_of_real_texts_is_that_of_hashed_vectors(k1: float, b: float) -> No
 
 def test_statistics_count_what_is_alive() -> None:
     documents = _random_documents(4, 400)
-    part = LexicalPart.build(_counted(documents))
+    part = built(_counted(documents))
     terms = [*sorted({term for document in documents for term in document})[::7], 123]
     for share in (0.0, 0.5, 0.99, 1.0):
         alive = np.random.default_rng(5).random(400) < share
@@ -197,18 +202,18 @@ def test_statistics_count_what_is_alive() -> None:
 
 
 def test_where_only_dead_rows_have_terms() -> None:
-    part = LexicalPart.build(_counted([[5], [], []]))
+    part = built(_counted([[5], [], []]))
     alive = np.array([False, True, True])
     assert (part.length(alive), part.frequencies([5], alive).tolist()) == (0, [0])
-    assert part.search([5], np.ones(1), 0.0, K1, B, 5, alive)[0].tolist() == []
-    assert part.score([5], np.ones(1), 0.0, K1, B, np.array([1, 2])).tolist() == [0, 0]
+    assert part.search([5], np.ones(1), BM25(0.0, K1, B), 5, alive)[0].tolist() == []
+    assert part.score([5], np.ones(1), BM25(0.0, K1, B), np.array([1, 2])).tolist() == [0, 0]
 
 
 def test_the_longest_text_that_counts() -> None:
-    part = LexicalPart.build(Entries(np.array([1, 3]), np.array([8, 8, 9], np.uint32), np.full(3, 65_535, np.uint16)))
+    part = built(Entries(np.array([1, 3]), np.array([8, 8, 9], np.uint32), np.full(3, 65_535, np.uint16)))
     assert part.length(None) == 3 * 65_535
     expected = tf_weight(65_535, [65_535, 131_070], 98_302.5, K1, B)
-    assert part.search([8], np.ones(1), 98_302.5, K1, B, 5, None)[1] == pytest.approx(expected)
+    assert part.search([8], np.ones(1), BM25(98_302.5, K1, B), 5, None)[1] == pytest.approx(expected)
 
 
 def _same(arrays: dict[str, Any], expected: Any) -> None:
@@ -224,11 +229,11 @@ def test_merged_equals_built_anew(kind: str, sizes: tuple[int, ...]) -> None:
     documents = _random_documents(6, sum(sizes))
     matrix = _random_matrix(7, sum(sizes))
 
-    def build(rows: Any) -> SparsePart | LexicalPart:
+    def build(rows: Any) -> PostingsPart:
         chosen = np.asarray(rows, dtype=np.int64)
         if kind == "sparse":
-            return SparsePart.build(_entries(matrix[chosen] if len(chosen) else csr_array((0, 50), dtype=np.float32)))
-        return LexicalPart.build(_counted([documents[at] for at in chosen]))
+            return built(_entries(matrix[chosen] if len(chosen) else csr_array((0, 50), dtype=np.float32)))
+        return built(_counted([documents[at] for at in chosen]))
 
     cuts = np.cumsum([0, *sizes])
     parts = [build(range(begin, end)) for begin, end in pairwise(cuts)]
@@ -248,26 +253,26 @@ def test_what_is_merged_comes_in_pieces() -> None:
     terms = np.stack([np.full(n, 2**31, np.uint32), np.sort(chance.permutation(n)).astype(np.uint32) * 40_000], axis=1)
     terms.sort(axis=1)
     entries = Entries(np.arange(2, 2 * n + 1, 2), terms.ravel(), np.ones(2 * n, np.uint16))
-    part = LexicalPart.build(entries)
-    arrays = {name: list(chunks) for name, chunks in LexicalPart.merged([part, part], [None, None]).items()}
+    part = built(entries)
+    arrays = {name: list(chunks) for name, chunks in PostingsPart.merged([part, part], [None, None]).items()}
     assert len(arrays["positions"]) > 4
     assert max(map(len, arrays["positions"])) <= 2 * n + 2**16
     twice = Entries(np.arange(2, 4 * n + 1, 2), np.tile(terms.ravel(), 2), np.ones(4 * n, np.uint16))
-    _same({name: np.concatenate(chunks) for name, chunks in arrays.items()}, LexicalPart.build(twice).arrays)
+    _same({name: np.concatenate(chunks) for name, chunks in arrays.items()}, built(twice).arrays)
 
 
 def test_arrays_that_are_mapped_and_read_only(tmp_path: Any) -> None:
     documents = _random_documents(10, 200)
-    built = LexicalPart.build(_counted(documents))
+    whole = built(_counted(documents))
     mapped = {}
-    for name, array in built.arrays.items():
+    for name, array in whole.arrays.items():
         np.save(tmp_path / f"{name}.npy", array)
         mapped[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
-    part = LexicalPart(mapped)
+    part = PostingsPart(mapped)
     terms, weights, average = _query(documents, documents[3] or documents[4])
     for allowed in (None, np.arange(200) % 3 == 0):
-        found, expected = (each.search(terms, weights, average, K1, B, 20, allowed) for each in (part, built))
+        found, expected = (each.search(terms, weights, BM25(average, K1, B), 20, allowed) for each in (part, whole))
         assert (found[0] == expected[0]).all()
         assert (found[1] == expected[1]).all()
-    assert (part.frequencies(terms, None) == built.frequencies(terms, None)).all()
-    _same(joined(LexicalPart.merged([part], [None])), built.arrays)
+    assert (part.frequencies(terms, None) == whole.frequencies(terms, None)).all()
+    _same(joined(PostingsPart.merged([part], [None])), whole.arrays)

@@ -13,7 +13,7 @@ from milvine.store.base import DenseField, Field, LexicalField, MultiVectorField
 from milvine.store.builtin import image
 from milvine.store.builtin.dense import DensePart
 from milvine.store.builtin.parts import Entries
-from milvine.store.builtin.postings import LexicalPart, SparsePart
+from milvine.store.builtin.postings import BM25, PostingsPart
 from milvine.store.builtin.segment import Rows, Segment
 from milvine.store.filtering.strings import Array, Mask, joined
 
@@ -77,10 +77,11 @@ def answers(segment: Segment, allowed: Mask | None = None) -> dict[str, list[tup
                 20 if name == "metadata" else 1
             )
             found[name] = part.search(query.astype(np.int8 if name == "metadata" else np.float32), 10, allowed)
-        elif isinstance(part, SparsePart):
-            found[name] = part.search(np.arange(1, 50, 4), np.linspace(0.5, 1, 13), 10, allowed)
+        elif name == "field ids":
+            found[name] = part.search(np.arange(1, 50, 4), np.linspace(0.5, 1, 13), None, 10, allowed)
         else:
-            found[name] = part.search(np.arange(1, 50, 9), np.linspace(0.5, 1, 6), 6.0, 1.2, 0.75, 10, allowed)
+            bm25 = BM25(6.0, 1.2, 0.75)
+            found[name] = part.search(np.arange(1, 50, 9), np.linspace(0.5, 1, 6), bm25, 10, allowed)
     return {
         name: list(zip(segment.numbers[positions].tolist(), scores.tolist(), strict=True))
         for name, (positions, scores) in found.items()
@@ -104,8 +105,8 @@ def test_a_segment_of_rows() -> None:
     assert {name: type(part) for name, part in segment.parts.items()} == {
         "ids": DensePart,
         "metadata": DensePart,
-        "field ids": SparsePart,
-        "metadata:keys": LexicalPart,
+        "field ids": PostingsPart,
+        "metadata:keys": PostingsPart,
         "ids:vectors": DensePart,
     }
     vectors = some_rows([3, 4, 9]).vectors

@@ -17,11 +17,13 @@ import pytest
 from scipy.sparse import csr_array
 
 from child_process import child
+from milvine import Collection
 from milvine.errors import CollectionNotFoundError, InputError, StoreError
 from milvine.store import DenseField, LexicalField, Match, MultiVectorField, Row, SparseField
 from milvine.store.builtin import BuiltinStore, state
 from milvine.store.builtin.database import image_folder
 from milvine.types import Record
+from small_functions import HashedWords
 
 K1, B = 1.2, 0.75
 WORDS = [f"w{number}" for number in range(40)]
@@ -341,7 +343,7 @@ def test_a_state_that_is_older_than_the_listed_deletions_is_read_anew(open_: Ope
     assert other.returncode == 0, errors
     with store._reading() as connection:
         assert store._table.head(connection)[2] > 0  # something was pruned
-        assert store._table.count_deleted(connection) == 0
+        assert len(store._table.deleted(connection, 0)) == 0
     model = {id_: one for id_, one in model.items() if int(id_[1:]) >= 100}
     assert_same(store, {**model, **{one.record.id: one for one in rows(3, 500)}})
 
@@ -546,3 +548,25 @@ def test_a_forked_process_reads_and_writes(open_: Open, path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert open_().count() == 30
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_a_file_that_goes_while_it_is_open_takes_no_more_rows(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "kb.milvine"
+    docs = Collection(path, embedding_function=HashedWords())
+    docs.add(["before"])
+    for one in list(tmp_path.iterdir()):
+        one.unlink()
+    if how == "replaced":
+        Collection(tmp_path / "other.milvine", embedding_function=HashedWords()).close()
+        (tmp_path / "other.milvine").rename(path)
+    for write in (lambda: docs.add(["lost"]), lambda: docs.delete(["x"]), docs.drop):
+        with pytest.raises(StoreError, match=r"kb\.milvine was deleted or replaced while it was open"):
+            write()
+    with Collection(path, embedding_function=HashedWords()) as again:
+        again.add(["after"])
+        docs.close()
+        again.add(["later"])
+        assert sorted(record.text for record in again) == ["after", "later"]
+    with Collection.open(path, embedding_function=HashedWords()) as opened:
+        assert len(opened) == 2

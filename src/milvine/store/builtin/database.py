@@ -25,8 +25,8 @@ from milvine.errors import (
 )
 
 APPLICATION = 0x6D696C76  # "milv", by which the file is known as milvine's
-PAGE_SIZE = 8_192
-CHECKPOINT_PAGES = 4_096  # of the log, before it is copied into the file
+PAGE_SIZE = 16_384
+CHECKPOINT_PAGES = 2_048  # of the log, before it is copied into the file
 MIGRATIONS = (
     """
     CREATE TABLE collections (
@@ -70,6 +70,14 @@ def collection_names(path: Path) -> list[str]:
         database.release()
 
 
+def _file_at(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class _Connections:
     """A process' own: neither connections nor locks may be used across a fork."""
 
@@ -99,6 +107,7 @@ class Database:
         self._check_path(create)
         with self._translated("opening"):
             self._prepare(create, timeout)
+        self._file = _file_at(path)
 
     @classmethod
     def acquire(cls, path: Path, *, create: bool, timeout: float = 30.0) -> Database:
@@ -112,7 +121,7 @@ class Database:
         """
         path = path.expanduser().resolve()  # by whatever link it is reached, it is one database
         with _open_lock:
-            if path not in _open:
+            if path not in _open or not _open[path].is_there():
                 _open[path] = cls(path, create=create, timeout=timeout)
             _open[path]._users += 1
             return _open[path]
@@ -123,7 +132,8 @@ class Database:
             self._users -= 1
             if self._users:
                 return
-            del _open[self.path]
+            if _open.get(self.path) is self:  # or its file was deleted, and another one opened there
+                del _open[self.path]
         own = self._own()
         with own.writing:
             while own.idle:
@@ -173,12 +183,21 @@ class Database:
                 connection.execute(f"PRAGMA busy_timeout = {left}")
                 try:
                     connection.execute("BEGIN IMMEDIATE")
+                    if not self.is_there():
+                        raise StoreError(
+                            f"{self.path} was deleted or replaced while it was open, and what is written would be lost:"
+                            " close it, and open it again"
+                        )
                     yield connection
                     connection.execute("COMMIT")
                 finally:
                     connection.rollback()  # does nothing after a commit
         finally:
             own.writing.release()
+
+    def is_there(self) -> bool:
+        """Whether the path still leads to the file that is open."""
+        return _file_at(self.path) == self._file
 
     def changing(self, collection: int) -> threading.Lock:
         """What those of this process hold who bring the image of a collection up to date."""
@@ -255,6 +274,8 @@ class Database:
         application, version, tables = (connection.execute(sql).fetchone()[0] for sql in _HEADER)
         if application != APPLICATION and (tables or application):
             raise CollectionMismatchError(f"{self.path} is a SQLite database of another program; choose another path")
+        if version < 0 or (tables and not version):
+            raise sqlite3.DatabaseError(f"malformed: schema {version}")
         if version > len(MIGRATIONS):
             raise CollectionMismatchError(
                 f"{self.path} has schema {version}, and this milvine reads up to {len(MIGRATIONS)}: upgrade milvine"
@@ -271,6 +292,8 @@ class Database:
     def _error(self, message: str, doing: str, timeout: float) -> MilvineError:
         if "locked" in message:
             return self._locked(timeout)
+        if "unable to open" in message and not os.access(self.path.parent, os.W_OK):
+            return StoreWriteError(f"{self.path} cannot be made: this user may not write to its folder")
         if "not a database" in message or "malformed" in message:
             return StoreError(
                 f"{self.path} is damaged, or no database of milvine's ({message}); see what is wrong with:"

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from milvine.store.base import DenseField
-from milvine.store.builtin.parts import best, highest
+from milvine.store.builtin.parts import best
 from milvine.store.filtering.strings import Array, Arrays, Chunks, Mask, joined
 
 Positions = npt.NDArray[np.int64]
@@ -38,20 +38,16 @@ class DensePart:
     """The vectors of a field in a segment.
 
     Args:
-        arrays: `vectors` as they are stored, and of many rows that are not binary: `centre`, their mean, float32 of
-            shape `(dim,)`, and `codes`, uint64 of shape `(blocks, words + 1, BLOCK)`: the words of bits of the rows of
-            a block, and last a word a row that holds, as float32, the scales of all and then their offsets.
+        arrays: `vectors` as they are stored, and, once merged or searched, of many rows that are not binary: `centre`,
+            their mean, float32 of shape `(dim,)`, and `codes`, uint64 of shape `(blocks, words + 1, BLOCK)`: the words
+            of bits of the rows of a block, and last a word a row that holds, as float32, the scales of all and then
+            their offsets.
         field: The field.
     """
 
     def __init__(self, arrays: Arrays, field: DenseField) -> None:
         self.arrays = arrays
         self._field, self._vectors = field, arrays["vectors"]
-
-    @classmethod
-    def build(cls, matrix: Array, field: DenseField) -> DensePart:
-        """The part of rows that are given in stored form."""
-        return cls(joined(cls.merged([cls({"vectors": matrix}, field)], [None])), field)
 
     @staticmethod
     def merged(parts: Sequence[DensePart], keeps: Sequence[Mask | None]) -> dict[str, Chunks]:
@@ -73,9 +69,10 @@ class DensePart:
         positions = None if allowed is None else np.flatnonzero(allowed)
         count = len(self._vectors) if positions is None else len(positions)
         candidates = 500 + 15 * limit + len(self._vectors) // 128
-        if "codes" in self.arrays and count > candidates + len(self._vectors) // 32:
+        coded = len(self._vectors) >= CODED and self._field.type != "binary"
+        if coded and count > candidates + len(self._vectors) // 32:
             estimates = self._estimates(query)
-            chosen = highest(estimates if positions is None else estimates[positions], candidates)
+            chosen = np.sort(best(estimates if positions is None else estimates[positions], candidates))
             positions = chosen if positions is None else positions[chosen]
         scores = self.score(query, positions)
         first = best(scores, limit)
@@ -89,6 +86,8 @@ class DensePart:
         return scores
 
     def _estimates(self, query: Array) -> Scores:
+        if "codes" not in self.arrays:
+            self.arrays = joined(self.merged([self], [None]))
         codes, words = self.arrays["codes"], self.arrays["codes"].shape[1] - 1
         turned = _rotated(_directed(query[None], self._field) - self.arrays["centre"], words)[0]
         step = STEP * float(np.sqrt(np.vecdot(turned, turned) / len(turned))) or 1.0

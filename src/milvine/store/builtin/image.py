@@ -43,10 +43,11 @@ class ImageError(Exception):
 
 
 def write(folder: Path, arrays: Mapping[str, Chunks]) -> Path:
-    """Writes an image file, makes sure that it is on the disk, and returns its path; what fails leaves no file behind.
+    """Writes an image file and returns its path; what fails leaves no file behind.
 
-    It is written with `write()`, for on a full disk a mapping would bring a signal that ends the process. The folder is
-    made if need be, and the arrays' pieces are read in order, once.
+    It is not synced: where power fails too soon, its checksum shows that it is not whole. It is written with `write()`,
+    for on a full disk a mapping would bring a signal that ends the process. The folder is made if need be, and the
+    arrays' pieces are read in order, once.
 
     Raises:
         OSError: The disk is full, or something else is wrong with it.
@@ -61,20 +62,11 @@ def write(folder: Path, arrays: Mapping[str, Chunks]) -> Path:
             text = json.dumps(footer).encode()
             end = text + END.pack(VERSION, len(text))
             file.write(end)
-            file.flush()
-            os.fsync(file.fileno())
-        path = folder / _name(end)
-        unfinished.replace(path)
-        opened = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
+        return unfinished.replace(folder / _name(end))
     except BaseException:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
         raise
-    return path
 
 
 def _write_array(file: IO[bytes], chunks: Chunks) -> dict[str, Any]:

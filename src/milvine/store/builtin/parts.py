@@ -24,16 +24,11 @@ class Entries(NamedTuple):
     values: Array
 
 
-def highest(scores: Array, count: int) -> npt.NDArray[np.int64]:
-    """The positions of so many highest scores, ascending; of equal ones the first. None may be NaN."""
-    if len(scores) <= count:
-        return np.arange(len(scores))
-    least = np.partition(scores, -count)[-count]
-    above, equal = np.flatnonzero(scores > least), np.flatnonzero(scores == least)
-    return np.sort(np.concatenate([above, equal[: count - len(above)]]))
-
-
-def best(scores: Array, limit: int) -> npt.NDArray[np.int64]:
-    """The same, best first."""
-    positions = highest(scores, limit)
-    return positions[np.argsort(-scores[positions], kind="stable")]
+def best(scores: Array, limit: int, above: float = -np.inf) -> npt.NDArray[np.int64]:
+    """The positions of the highest scores above a value, best first, of equal ones the first. None may be NaN."""
+    least, folds = np.float32(above), min(64, len(scores) // (4 * limit))
+    if folds > 1:  # as many scores reach `least` as columns do, and hardly more; of columns there are few
+        columns = scores[: len(scores) // folds * folds].reshape(folds, -1).max(axis=0)
+        least = np.partition(columns, -limit)[-limit]
+    found = np.flatnonzero(scores >= least if least > above else scores > above)
+    return found[np.argsort(-scores[found], kind="stable")[:limit]]

@@ -13,14 +13,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from milvine.store.base import DenseField, Field, MultiVectorField, SparseField
+from milvine.store.base import DenseField, Field, MultiVectorField
 from milvine.store.builtin.dense import DensePart
 from milvine.store.builtin.parts import Entries
-from milvine.store.builtin.postings import LexicalPart, SparsePart
+from milvine.store.builtin.postings import PostingsPart, inverted
 from milvine.store.filtering.columns import MetadataPart
 from milvine.store.filtering.strings import Array, Arrays, Chunks, Mask, Strings
 
-Part: TypeAlias = "DensePart | SparsePart | LexicalPart"
+Part: TypeAlias = "DensePart | PostingsPart"
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,10 @@ class Segment:
         own = _split(arrays)
         self.ids = Strings(own["ids"])
         self.metadata = MetadataPart(own["metadata"])
-        self.parts: dict[str, Part] = {
-            name: kind(own[f"field {name}"], *more) for name, (kind, more) in _kinds(fields).items()
-        }
+        self.parts: dict[str, Part] = {}
+        for field in _with_parts(fields):
+            part = own[f"field {field.name}"]
+            self.parts[field.name] = DensePart(part, field) if isinstance(field, DenseField) else PostingsPart(part)
 
     @classmethod
     def build(cls, rows: Rows, fields: Sequence[Field]) -> Segment:
@@ -72,8 +73,10 @@ class Segment:
         arrays: dict[str, Array] = {"numbers": rows.numbers}
         arrays |= _of("ids", Strings.build(rows.ids).arrays)
         arrays |= _of("metadata", MetadataPart.build(rows.metadata).arrays)
-        for name, (kind, more) in _kinds(fields).items():
-            arrays |= _of(f"field {name}", kind.build(rows.vectors[name], *more).arrays)
+        for field in _with_parts(fields):
+            vectors = rows.vectors[field.name]
+            part = inverted(vectors) if isinstance(vectors, Entries) else {"vectors": vectors}
+            arrays |= _of(f"field {field.name}", part)
         return cls(arrays, fields)
 
     @staticmethod
@@ -117,12 +120,5 @@ def _of(part: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{part}:{own}": array for own, array in arrays.items()}
 
 
-def _kinds(fields: Sequence[Field]) -> dict[str, tuple[Any, tuple[DenseField, ...]]]:
-    """For each field that has a part the part's class, and what makes it beside arrays or rows."""
-    kinds: dict[str, tuple[Any, tuple[DenseField, ...]]] = {}
-    for field in fields:
-        if isinstance(field, DenseField):
-            kinds[field.name] = DensePart, (field,)
-        elif not isinstance(field, MultiVectorField):
-            kinds[field.name] = SparsePart if isinstance(field, SparseField) else LexicalPart, ()
-    return kinds
+def _with_parts(fields: Sequence[Field]) -> list[Field]:
+    return [field for field in fields if not isinstance(field, MultiVectorField)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from sqlite3 import Connection
 
 import numpy as np
@@ -42,18 +42,21 @@ class View:
     Attributes:
         segment: The segment.
         alive: A boolean a row; `None` if all are there.
-        count: How many are there.
         file: Its image file's name; empty if it is in memory alone.
         masks: The rows that pass filters, of all rows, by the filters' texts; remembered as long as the segment.
         lengths: What the texts' lengths come to, by lexical field.
     """
 
     segment: Segment
-    alive: Mask | None
-    count: int
+    alive: Mask | None = None
     file: str = ""
     masks: dict[str, Mask] = field(default_factory=dict)
     lengths: dict[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def count(self) -> int:
+        """How many are there."""
+        return len(self.segment) if self.alive is None else int(np.count_nonzero(self.alive))
 
     def without(self, numbers: Array) -> View:
         """The view once these rows are gone; numbers of others do not matter."""
@@ -63,7 +66,7 @@ class View:
             return self
         alive = np.ones(len(self.segment), np.bool_) if self.alive is None else self.alive.copy()
         alive[gone] = False
-        return replace(self, alive=alive, count=int(np.count_nonzero(alive)), lengths={})
+        return replace(self, alive=alive, lengths={})
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,7 @@ class Image:
                 version, last, _ = self._table.head(connection)
                 self._up_to(version, last, connection)
                 self._write(connection, LEAST_IN_FILE, image.SOON)
-            if self._table.count_deleted(connection) > MOST_DELETED:
-                self._table.prune(connection)
+            self._table.prune(connection, MOST_DELETED)
 
         self._try_writing(timeout, write)
 
@@ -178,31 +180,28 @@ class Image:
         return self._state
 
     def _advance(self, writer: Connection | None, *, strict: bool) -> None:
+        """Take out what has been deleted since, and put in at most `MOST_IN_MEMORY` rows more."""
         # A writer's own connection knows the files that it has written and not committed yet.
         with nullcontext(writer) if writer else self._database.reading() as connection:
-            self._state = self._advanced(connection, strict=strict)
-
-    def _advanced(self, connection: Connection, *, strict: bool) -> State:
-        """The state without what has been deleted since, and with at most `MOST_IN_MEMORY` rows more."""
-        state = self._state
-        version, last, pruned = self._table.head(connection)
-        files = self._table.files(connection)
-        if state.version < pruned or state.files != tuple(files):
-            state = self._from_files(files, strict=strict)
-        gone = self._table.deleted(connection, state.version)
-        views = [view.without(gone) for view in state.views]
-        reached = state.last
-        for _ in range(MOST_IN_MEMORY // CHUNK):
-            rows = self._table.next_rows(connection, reached, CHUNK)
-            if rows is None:
-                reached = last
-                break
-            views.append(View(Segment.build(rows, self._table.fields), None, len(rows.numbers)))
-            reached = int(rows.numbers[-1])
+            state = self._state
+            version, last, pruned = self._table.head(connection)
+            files = self._table.files(connection)
+            if state.version < pruned or state.files != tuple(files):
+                state = self._from_files(files, strict=strict)
+            gone = self._table.deleted(connection, state.version)
+            views = [view.without(gone) for view in state.views]
+            reached = state.last
+            for _ in range(MOST_IN_MEMORY // CHUNK):
+                rows = self._table.next_rows(connection, reached, CHUNK)
+                if rows is None:
+                    reached = last
+                    break
+                views.append(View(Segment.build(rows, self._table.fields)))
+                reached = int(rows.numbers[-1])
         views = [view for view in views if view.count or view.file]
         if views and len(views[-1].segment) < CHUNK:  # what is longer will soon be in a file
             views = self._merged(views)
-        return State(version, reached, tuple(files), tuple(views))
+        self._state = State(version, reached, tuple(files), tuple(views))
 
     def _from_files(self, files: Mapping[str, int], *, strict: bool) -> State:
         """The state that the image files hold, before any deletion; what it holds already is not read again.
@@ -220,13 +219,12 @@ class Image:
                 if strict:
                     raise
                 break
-            views.append(replace(view, alive=None, count=len(view.segment), lengths={}))
+            views.append(replace(view, alive=None, lengths={}))
             last = its_last
         return State(-1, last, tuple(files), tuple(views))
 
     def _read(self, file: str) -> View:
-        segment = Segment(image.read(self._folder / file), self._table.fields)
-        return View(segment, None, len(segment), file)
+        return View(Segment(image.read(self._folder / file), self._table.fields), file=file)
 
     def _merged(self, views: list[View]) -> list[View]:
         """The views, those in memory merged as far as it pays."""
@@ -235,8 +233,7 @@ class Image:
         if start == len(views):
             return views
         chunks = Segment.merged([view.segment for view in views[start:]], [view.alive for view in views[start:]])
-        segment = Segment(joined(chunks), self._table.fields)
-        return [*views[:start], View(segment, None, len(segment))]
+        return [*views[:start], View(Segment(joined(chunks), self._table.fields))]
 
     def _write(self, connection: Connection, least: int, factor: float = image.SELDOM) -> None:
         """Within a writer's transaction write what is in memory to a file, if it is so many rows.
@@ -245,9 +242,8 @@ class Image:
         stays as it is.
         """
         state = self._state
-        files = [view for view in state.views if view.file]
         extents = [(len(view.segment), view.count) for view in state.views]
-        start = min(image.merge_from(extents, factor), len(files))
+        start = min(image.merge_from(extents, factor), sum(bool(view.file) for view in state.views))
         if state.in_memory < least and start == len(state.files):
             return
         _, _, pruned = self._table.head(connection)

@@ -30,8 +30,9 @@ from milvine.store.base import (
     SparseRow,
     Vector,
 )
-from milvine.store.builtin.database import Database
+from milvine.store.builtin.database import Database, collection_names
 from milvine.store.builtin.parts import best
+from milvine.store.builtin.postings import BM25
 from milvine.store.builtin.state import Image, View, parsed
 from milvine.store.builtin.table import Table, create, find, vector_of
 from milvine.store.filtering.strings import Mask
@@ -83,10 +84,9 @@ class BuiltinStore:
         path = self._database.path
         with self._reading() as connection:
             entry = find(connection, self._name)
-            there = [name for (name,) in connection.execute("SELECT name FROM collections ORDER BY name")]
         if entry is None:
             if config is None:
-                listed = ", ".join(there) or "none"
+                listed = ", ".join(collection_names(path)) or "none"
                 raise CollectionNotFoundError(f"{path} holds no collection {self._name!r}; its collections: {listed}")
             made = fields(config)
             with self._writing() as connection:
@@ -124,8 +124,8 @@ class BuiltinStore:
     def flush(self) -> None:
         """See `Store.flush`."""
         self._check_open()
-        self._image.flush(self._timeout)
         self._table.forget()
+        self._image.flush(self._timeout)
 
     def drop(self) -> None:
         """See `Store.drop`."""
@@ -148,13 +148,13 @@ class BuiltinStore:
         """See `Store.content_hashes`."""
         with self._reading() as connection:
             self._table.head(connection)
-            return self._table.content_hashes(connection, ids)
+            return dict(self._table.of(connection, ids, "content_hash"))
 
     def get(self, ids: Sequence[str]) -> dict[str, Record]:
         """See `Store.get`."""
         with self._reading() as connection:
             self._table.head(connection)
-            found = list(self._table.records(connection, ids))
+            found = list(self._table.of(connection, ids, "text, metadata"))
         return {id_: Record(id_, text, json.loads(metadata)) for id_, text, metadata in found}
 
     def ids(self, filter: str | None = None) -> Iterator[str]:
@@ -187,26 +187,19 @@ class BuiltinStore:
         self, field: str, vectors: Sequence[DenseVector], limit: int, filter: str | None = None
     ) -> list[list[Match]]:
         """See `Store.search_dense`."""
-        self._check_field(field, DenseField)
-        views = self._views(filter)
-        return [self._best(views, field, limit, (vector,)) for vector in vectors]
+        return self._search(field, DenseField, vectors, limit, filter)
 
     def search_sparse(
         self, field: str, vectors: Sequence[SparseRow], limit: int, filter: str | None = None
     ) -> list[list[Match]]:
         """See `Store.search_sparse`."""
-        self._check_field(field, SparseField)
-        check_sparse(vectors, "the query")
-        views = self._views(filter)
-        return [self._best(views, field, limit, (vector.indices, vector.data)) for vector in vectors]
+        return self._search(field, SparseField, vectors, limit, filter)
 
     def search_lexical(
         self, field: str, queries: Sequence[str], limit: int, filter: str | None = None
     ) -> list[list[Match]]:
         """See `Store.search_lexical`."""
-        self._check_field(field, LexicalField)
-        views = self._views(filter)
-        return [self._best(views, field, limit, asked) for asked in self._weighted(field, queries, views)]
+        return self._search(field, LexicalField, queries, limit, filter)
 
     def score(
         self, field: str, queries: Sequence[Vector] | Sequence[str], ids: Sequence[Sequence[str]]
@@ -216,15 +209,26 @@ class BuiltinStore:
         if isinstance(kind, MultiVectorField):
             return [self._maxsim(kind, query, own) for query, own in zip(made, ids, strict=True)]
         views = self._views(None)
-        if isinstance(kind, LexicalField):
-            asked = self._weighted(field, made, views)
-        elif isinstance(kind, SparseField):
-            check_sparse(made, "the query")
-            asked = [(query.indices, query.data) for query in made]
-        else:
-            self._check_field(field, DenseField)
-            asked = [(query,) for query in made]
+        asked = self._asked(field, made, views)
         return [self._scores(views, field, query, own) for query, own in zip(asked, ids, strict=True)]
+
+    def _search(
+        self, field: str, kind: type[Field], queries: Sequence[Any], limit: int, filter_: str | None
+    ) -> list[list[Match]]:
+        self._check_field(field, kind)
+        views = self._views(filter_)
+        return [self._best(views, field, limit, asked) for asked in self._asked(field, queries, views)]
+
+    def _asked(self, field: str, queries: Sequence[Any], views: _Views) -> list[tuple[Any, ...]]:
+        """For each query what parts take."""
+        kind = self._fields.get(field)
+        if isinstance(kind, LexicalField):
+            return self._weighted(kind, queries, views)
+        if isinstance(kind, SparseField):
+            check_sparse(queries, "the query")
+            return [(query.indices, query.data, None) for query in queries]
+        self._check_field(field, DenseField)
+        return [(query,) for query in queries]
 
     def _views(self, filter_: str | None) -> list[tuple[View, Mask | None]]:
         """The rows as they are now, and which of them pass the filter."""
@@ -251,23 +255,22 @@ class BuiltinStore:
         values = scores.tolist()
         return [Match(ids[at], values[at]) for at in order]
 
-    def _weighted(self, field: str, queries: Sequence[str], views: _Views) -> list[tuple[Any, ...]]:
-        """For each query what a lexical part is asked: terms and their weights, mean length, k1 and b."""
-        kind: Any = self._fields[field]
-        parts: list[Any] = [(view.segment.parts[field], view) for view, _ in views]
+    def _weighted(self, field: LexicalField, queries: Sequence[str], views: _Views) -> list[tuple[Any, ...]]:
+        """Terms, their weights, and how counts are weighed."""
+        parts: list[Any] = [(view.segment.parts[field.name], view) for view, _ in views]
         count = sum(view.count for view, _ in views)
         for part, view in parts:
-            if field not in view.lengths:
-                view.lengths[field] = part.length(view.alive)
-        average = sum(view.lengths[field] for view, _ in views) / max(count, 1)
+            if field.name not in view.lengths:
+                view.lengths[field.name] = part.length(view.alive)
+        average = sum(view.lengths[field.name] for view, _ in views) / max(count, 1)
         made = []
-        for terms in kind.analyze(queries):
+        for terms in field.analyze(queries):
             times = Counter(term_ids(terms))
             known = np.fromiter(times, np.uint32, len(times))
             frequencies = sum((part.frequencies(known, view.alive) for part, view in parts), np.zeros(len(known), int))
             weights = idf_lucene(frequencies, count) * np.fromiter(times.values(), float, len(times))
             there = frequencies > 0
-            made.append((known[there], weights[there].astype(np.float32), average, kind.k1, kind.b))
+            made.append((known[there], weights[there].astype(np.float32), BM25(average, field.k1, field.b)))
         return made
 
     def _scores(self, views: _Views, field: str, asked: tuple[Any, ...], ids: Sequence[str]) -> dict[str, float]:

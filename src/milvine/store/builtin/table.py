@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
 from sqlite3 import Connection
 from typing import Any, NamedTuple
 
@@ -137,9 +138,8 @@ class Table:
             (number, row.record.id, row.content_hash, row.record.text, _json(row.record.metadata))
             for number, row in zip(numbers, rows, strict=True)
         )
-        connection.executemany(f"INSERT INTO {self._rows} VALUES (?, ?, ?, ?, ?)", records)
-        places = ", ?" * len(columns)
-        connection.executemany(f"INSERT INTO {self._vectors} VALUES (?{places})", zip(numbers, *columns, strict=True))
+        _insert(connection, self._rows, records)
+        _insert(connection, self._vectors, zip(numbers, *columns, strict=True))
         self._advance(connection, version + 1, last + len(rows))
 
     def delete(self, connection: Connection, ids: Sequence[str]) -> int:
@@ -152,16 +152,18 @@ class Table:
         return len(numbers)
 
     def list_files(
-        self, connection: Connection, files: Collection[str], new: Iterable[tuple[str, int, int, int]]
+        self, connection: Connection, files: Collection[str], new: Sequence[tuple[str, int, int, int]]
     ) -> None:
         """From now on these image files count; of new ones also their first and last row, and their version."""
-        for file in self.files(connection).keys() - set(files):
-            connection.execute("DELETE FROM images WHERE collection = ? AND file = ?", [self.number, file])
-        rows = [(self.number, *one) for one in new]
-        connection.executemany("INSERT INTO images VALUES (?, ?, ?, ?, ?)", rows)
+        kept = set(files).difference(one[0] for one in new)
+        sql = f"DELETE FROM images WHERE collection = ? AND file NOT IN ({','.join('?' * len(kept))})"
+        connection.execute(sql, [self.number, *kept])
+        _insert(connection, "images", ((self.number, *one) for one in new))
 
-    def prune(self, connection: Connection) -> None:
-        """Forget the deletions that no image file needs any more."""
+    def prune(self, connection: Connection, most: int = 0) -> None:
+        """Forget the deletions that no image file needs any more, if more than `most` are listed."""
+        if connection.execute(f"SELECT count(*) FROM {self._deleted}").fetchone()[0] <= most:
+            return
         cursor = connection.execute(
             f"DELETE FROM {self._deleted} WHERE NOT EXISTS (SELECT 1 FROM images WHERE collection = ? AND"
             f" {self._deleted}.row BETWEEN first AND last AND {self._deleted}.version > images.version)",
@@ -171,10 +173,10 @@ class Table:
             connection.execute("UPDATE collections SET pruned = version WHERE number = ?", [self.number])
 
     def _remove(self, connection: Connection, numbers: Iterable[int], version: int) -> None:
-        gone = [(number,) for number in sorted(numbers)]
+        gone = sorted(numbers)
         for table in (self._rows, self._vectors):
-            connection.executemany(f"DELETE FROM {table} WHERE row = ?", gone)
-        connection.executemany(f"INSERT INTO {self._deleted} VALUES ({version}, ?)", gone)
+            connection.executemany(f"DELETE FROM {table} WHERE row = ?", ((number,) for number in gone))
+        _insert(connection, self._deleted, ((version, number) for number in gone))
 
     def _advance(self, connection: Connection, version: int, last: int) -> None:
         connection.execute(
@@ -188,21 +190,13 @@ class Table:
         sql = "SELECT file, last FROM images WHERE collection = ? ORDER BY last"
         return dict(connection.execute(sql, [self.number]).fetchall())
 
-    def count_deleted(self, connection: Connection) -> int:
-        """How many deletions are listed."""
-        return int(connection.execute(f"SELECT count(*) FROM {self._deleted}").fetchone()[0])
+    def of(self, connection: Connection, ids: Iterable[str], columns: str) -> Iterator[tuple[Any, ...]]:
+        """The ids of these rows, and some columns of `rows`."""
+        return self._by("id", connection, f"id, {columns}", _keys(ids))
 
     def numbers(self, connection: Connection, ids: Iterable[str]) -> dict[str, int]:
         """The numbers of the rows that have these ids."""
-        return dict(self._by("id", connection, "id, row", _keys(ids)))
-
-    def content_hashes(self, connection: Connection, ids: Iterable[str]) -> dict[str, str]:
-        """The content hashes of these rows."""
-        return dict(self._by("id", connection, "id, content_hash", _keys(ids)))
-
-    def records(self, connection: Connection, ids: Iterable[str]) -> Iterator[tuple[str, str, str]]:
-        """The ids, texts and metadata, as JSON, of these rows."""
-        return self._by("id", connection, "id, text, metadata", _keys(ids))
+        return dict(self.of(connection, ids, "row"))
 
     def deleted(self, connection: Connection, since: int) -> Array:
         """The numbers of rows that were deleted after a version, int64."""
@@ -251,6 +245,13 @@ class Table:
         for batch in in_batches(values, AT_ONCE):
             sql = f"SELECT {columns} FROM {self._rows} r{join} WHERE r.{key} IN ({','.join('?' * len(batch))})"
             yield from connection.execute(sql, batch)
+
+
+def _insert(connection: Connection, table: str, rows: Iterable[Sequence[Any]]) -> None:
+    """Insert rows, many in a statement: at each, SQLite lets another thread take the interpreter's lock."""
+    for batch in in_batches(rows, AT_ONCE // 5):
+        places = f"({','.join('?' * len(batch[0]))})"
+        connection.execute(f"INSERT INTO {table} VALUES {','.join([places] * len(batch))}", [*chain(*batch)])
 
 
 def _keys(ids: Iterable[str]) -> Iterator[str]:

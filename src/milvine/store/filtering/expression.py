@@ -37,13 +37,30 @@ _SERVER_ONLY = re.compile(
     r"iso|interval|(?:text|phrase)_match|random_sample|element_filter|match_(?:all|any|least|most|exact)|st_\w+"
     r"|=~|!~|<<|>>|[&|^~$]"
 )
+_HINTS = {
+    "": "something is missing",
+    '"': "a quote is never closed",
+    "null": "write: field is null",
+    "=": "to compare write == (or >=, <=)",
+    "is": "write == (or, for what is not there: field is null)",
+    "<>": "write !=",
+    "≠": "write !=",
+    "≥": "write >=",
+    "≤": "write <=",
+    "“": 'write straight quotes: "',
+    "”": 'write straight quotes: "',
+    "contains": 'write array_contains(field, "x") of a list, field like "%x%" of a string',
+    "between": "write 1 <= field and field <= 5",
+    ".": 'what is within a value is written field["key"]',
+    ")": "to close it there must be one that opens",
+}
 _TOKEN = re.compile(
     r"""[ \t\r\n]*(?:
     (?P<number> 0[xX][0-9a-fA-F]+ | 0[bB][01]+ | (?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)? )
   | (?P<string> [rRuU]?(?: "(?:[^"\\\r\n]|\\.)*" | '(?:[^'\\\r\n]|\\.)*' ) )
   | (?P<phrase> (?i: not\s+in | is\s+null | is\s+not\s+null )\b )
   | (?P<word>   \$meta\b | [^\W\d]\w* )
-  | (?P<sign>   \*\* | [=!<>]= | && | \|\| | =~ | !~ | << | >> | . )
+  | (?P<sign>   \*\* | [=!<>]= | && | \|\| | =~ | !~ | << | >> | <> | . )
     )?""",
     re.VERBOSE | re.DOTALL,
 )
@@ -114,10 +131,11 @@ class _Parser:
         raise FilterError(f"the filter is not valid at character {at + 1}: {problem}\n    {shown!r}")
 
     def refuse(self) -> NoReturn:
-        problems = {"": "something is missing", '"': "a quote is never closed", "null": "write: field is null"}
         if _SERVER_ONLY.fullmatch(self.lexeme.lower()):
             self.fail(f"Milvus servers have {self.lexeme!r}, this store has not")
-        self.fail(problems.get(self.lexeme.replace("'", '"'), f"{self.lexeme!r} is not expected"))
+        hint = _HINTS.get(self.lexeme.lower().replace("'", '"'))
+        known = hint and self.lexeme in {"", '"', "'", "null"}
+        self.fail(str(hint) if known else f"{self.lexeme!r} is not expected" + (f"; {hint}" if hint else ""))
 
     def take(self, sign: str) -> bool:
         if self.kind != "sign" or self.lexeme != sign:
@@ -127,7 +145,7 @@ class _Parser:
 
     def expect(self, sign: str) -> None:
         if not self.take(sign):
-            self.fail(f"{sign!r} is expected")
+            self.fail(f"{sign!r} is expected" + ("; a list is written [1, 2]" if self.lexeme == "," else ""))
 
     def deepen(self, depth: int) -> int:
         return depth if depth <= MAX_DEPTH else self.fail(f"it is nested deeper than {MAX_DEPTH} levels")
@@ -143,12 +161,14 @@ class _Parser:
 
     def check(self, operand: Expression, is_a: Type, what: str, at: int) -> None:
         if operand.type != is_a and (operand.type != "any" or is_a == "boolean"):
-            self.fail(f"{what} must be a {is_a}, not {'a value alone' if operand.type == 'any' else operand.type}", at)
+            alone = "a value alone; compare it: field == true"
+            self.fail(f"{what} must be a {is_a}, not {alone if operand.type == 'any' else operand.type}", at)
 
     def constant(self, is_a: Type, what: str, least: int = 0) -> Expression:
         at, constant = self.at, self.expression(least)
         if constant.op != "constant" or is_a not in {"any", constant.type}:
-            self.fail(f"{what} must be {'constant' if is_a == 'any' else f'a constant {is_a}'}", at)
+            example = ", such as [1, 2]" if is_a == "array" else ""
+            self.fail(f"{what} must be {'constant' if is_a == 'any' else f'a constant {is_a}{example}'}", at)
         return constant
 
     def key(self, what: str) -> Expression:
