@@ -20,7 +20,7 @@ from milvine._fields import FieldSet
 from milvine._identity import LEXICAL, read_config
 from milvine._progress import progress
 from milvine._records import RESERVED_KEYS, content_hash, in_batches
-from milvine._texts import as_text
+from milvine._texts import as_text, shown_uri
 from milvine._writing import BATCH, Writer
 from milvine.errors import CollectionMismatchError, InputError, StoreWriteError
 from milvine.types import AddReport
@@ -44,8 +44,6 @@ class Place(NamedTuple):
     name: str
 
     def __str__(self) -> str:
-        from milvine.store.opening import shown_uri
-
         return f"{self.name!r} in {shown_uri(self.uri)}"
 
     def is_surely(self, other: Place) -> bool:
@@ -53,8 +51,6 @@ class Place(NamedTuple):
         return self.name == other.name and self._place() == other._place()
 
     def _place(self) -> str | Path:
-        from milvine.store.opening import shown_uri
-
         if "://" in str(self.uri):
             return shown_uri(self.uri).rstrip("/")
         path = self.uri if isinstance(self.uri, Path) else as_text(self.uri, "uri")

@@ -1,8 +1,9 @@
-"""The check that every function makes of the texts it is given."""
+"""The check that every function makes of the texts it is given, and what may be shown of a URI."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 
@@ -48,3 +49,9 @@ def as_text(text: str, what: str) -> str:
 def _shorten(value: Any, limit: int = 60) -> str:
     shown = repr(value[: limit + 1] if isinstance(value, (str, bytes, list, tuple)) else value)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def shown_uri(uri: str | Path) -> str:
+    """The URI as it may be shown: without the user and the password that it may hold."""
+    scheme, separator, rest = str(uri).partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if separator else str(uri)

@@ -12,11 +12,10 @@ from milvine._opening import opened
 from milvine._records import read_records
 from milvine._searching import CANDIDATES, SearchOptions, answer, checked_reranker, prepare
 from milvine._searching import Mode as Mode
-from milvine._texts import as_text, as_texts
+from milvine._texts import as_text, as_texts, shown_uri
 from milvine._writing import write_records
 from milvine.errors import InputError
 from milvine.store.filters import fill
-from milvine.store.opening import shown_uri
 from milvine.types import AddReport, Hit, Record
 
 if TYPE_CHECKING:

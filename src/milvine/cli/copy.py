@@ -39,9 +39,9 @@ def copy(
     command goes on where it was. Nothing is deleted.
     """
     from milvine._copying import Place
+    from milvine._texts import shown_uri
     from milvine.errors import InputError
     from milvine.store.listing import collection_names
-    from milvine.store.opening import shown_uri
 
     if not every:
         _copy(Place(source, name), Place(target, new_name or name), bulk)
@@ -72,8 +72,8 @@ def _copy(source: Place, target: Place, bulk: Path | None) -> None:
 
 
 def _say_how(source: Place, target: Place, folder: Path, written: Written) -> None:
+    from milvine._texts import shown_uri
     from milvine.cli._printing import command
-    from milvine.store.opening import shown_uri
 
     uri, here = shown_uri(target.uri), shlex.quote(shown_uri(source.uri))
     paths = ", ".join(f'["{target.name}/{file.name}"]' for file in written.files)

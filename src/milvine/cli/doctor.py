@@ -15,9 +15,9 @@ def doctor(context: click.Context, file: str) -> None:
 
     Nothing is changed, and other programs may use the file meanwhile. The exit status is 1 if something is wrong.
     """
+    from milvine._texts import shown_uri
     from milvine.errors import InputError
     from milvine.store.checking import check
-    from milvine.store.opening import shown_uri
 
     if "://" in file or file.endswith(".db"):
         what = "a Milvus server" if "://" in file else "a Milvus Lite database"

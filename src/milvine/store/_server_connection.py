@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from milvine._texts import shown_uri
 from milvine.errors import (
     CollectionNotFoundError,
     FilterError,
@@ -24,7 +25,6 @@ from milvine.errors import (
 )
 from milvine.store._lite_database import COLLECTION_NOT_FOUND, ILLEGAL_ARGUMENT, _FairLock, _quiet
 from milvine.store.filters import shown_filter
-from milvine.store.opening import shown_uri
 
 Answer = TypeVar("Answer")
 

@@ -170,9 +170,3 @@ def _path(text: str) -> Path:
 
 def _shown(text: str) -> str:
     return text if len(text) <= MAX_NAME else f"{text[:20]}…"
-
-
-def shown_uri(uri: str | Path) -> str:
-    """The URI as it may be shown: without the user and the password that it may hold."""
-    scheme, separator, rest = str(uri).partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if separator else str(uri)
