@@ -353,7 +353,7 @@ def test_a_server_that_goes_and_stays_away(tmp_path: Path) -> None:
     server = LiteServer(tmp_path / "data")
     server.start()
     try:
-        with Collection(server.uri, "docs", embedding_function=HashedWords(), timeout=1) as docs:
+        with Collection(server.uri, "docs", embedding_function=HashedWords(), timeout=2) as docs:
             docs.add(records(100))
             server.kill()
             for use in (
