@@ -149,7 +149,10 @@ def dense_scores(query: Row, model: Contents) -> dict[str, float]:
 
 
 def sparse_scores(query: Row, model: Contents) -> dict[str, float]:
-    return {id_: float((query.vectors["sparse"].multiply(one.vectors["sparse"])).sum()) for id_, one in model.items()}
+    # Not `sum()` of the matrix: before 1.16 scipy makes room for all of its 2**32 columns.
+    return {
+        id_: float(query.vectors["sparse"].multiply(one.vectors["sparse"]).data.sum()) for id_, one in model.items()
+    }
 
 
 def maxsim_scores(query: Row, model: Contents) -> dict[str, float]:
