@@ -53,7 +53,7 @@ class PostingsPart:
         places = np.cumsum(np.concatenate(kept), dtype=np.uint32) - np.uint32(1)
         moved = np.split(places, np.cumsum(sizes)[:-1])
         terms = np.unique(np.concatenate([part._terms for part in parts]))
-        counts = np.zeros(len(terms), np.int64)
+        counts: Array = np.zeros(len(terms), np.int64)
         for part in parts:
             counts[np.searchsorted(terms, part._terms)] += np.diff(part._starts)
         firsts = np.flatnonzero(np.diff(np.cumsum(counts) // _BLOCK, prepend=-1))

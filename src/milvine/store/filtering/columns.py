@@ -81,7 +81,7 @@ class Column:
         """Those values that are numbers; `None` if neither int64 nor float64 is sure to hold them all."""
         values = self._read()
         kinds = set(map(type, values))
-        are = np.ones(len(values), np.bool_)
+        are: Array = np.ones(len(values), np.bool_)
         if not kinds <= {int, float}:
             are = np.fromiter((type(value) in (int, float) for value in values), np.bool_, len(values))
             values = [value if is_number else 0 for value, is_number in zip(values, are.tolist(), strict=True)]
@@ -188,7 +188,9 @@ def _merged(key: str, parts: list[tuple[MetadataPart, Array]]) -> _Entries:
 
 
 def _arrays(length: int, entries: Iterable[_Entries]) -> dict[str, Chunks]:
-    keys, rows, codes, strings = [], [np.empty(0, np.int32)], [np.empty(0, np.int32)], [Strings.build([])]
+    rows: list[Array] = [np.empty(0, np.int32)]
+    codes: list[Array] = [np.empty(0, np.int32)]
+    keys, strings = [], [Strings.build([])]
     for one in entries:
         if len(one.rows):
             keys.append(one.key)

@@ -89,7 +89,9 @@ class _Rows:
 
     def by_combinations(self, node: Expression, columns: dict[str, Column]) -> Array:
         """Of what reads several keys, or none: tried once for each combination of values that there is."""
-        first, combined, values = np.zeros(1, np.int64), np.zeros(self.count, np.int64), {}
+        first: Array = np.zeros(1, np.int64)
+        combined: Array = np.zeros(self.count, np.int64)
+        values = {}
         for key, column in columns.items():
             own = [*column.values, None]
             codes = column.spread(np.arange(len(own)), self.count)
@@ -172,8 +174,8 @@ def _known(node: Expression, column: Column) -> Array | None:
     if op in _COMPARE and right.type == "number" and (numbers := column.numbers):
         value, values = right.value, numbers.values
         if (numbers.exact and abs(value) <= EXACT) or (values.dtype == np.int64 and type(value) is int):
-            table = np.where(numbers.are, TRUE * _COMPARE[op](values, value).astype(np.uint8), np.uint8(UNKNOWN))
-            return np.append(table, np.uint8(UNKNOWN))
+            are = np.where(numbers.are, TRUE * _COMPARE[op](values, value).astype(np.uint8), np.uint8(UNKNOWN))
+            return np.append(are, np.uint8(UNKNOWN))
     return None
 
 
