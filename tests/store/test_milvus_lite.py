@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -370,6 +371,22 @@ def test_a_maker_killed_halfway_hinders_nobody(collect: Collect, database: str) 
     store = store_of(again)
     with store._reading() as client:
         assert sorted(client.list_indexes("second")) == ["dense", "lexical"]
+
+
+@pytest.mark.parametrize("left", [0, 0.5])
+def test_index_files_that_a_kill_tore_are_made_again(collect: Collect, database: str, left: float) -> None:
+    docs = collect()
+    docs.add([f"text {number}" for number in range(200)])
+    docs.close()
+    collect().close()  # what was flushed gets its index files when it is loaded
+    files = list(Path(database).rglob("*.idx"))
+    assert files
+    whole = {file: file.read_bytes() for file in files}
+    for file in files:
+        os.truncate(file, int(left * file.stat().st_size))
+    hits = collect().search("text 7", mode="dense", limit=1)
+    assert [hit.text for hit in hits] == ["text 7"]
+    assert {file: file.read_bytes() for file in files} == whole
 
 
 def test_zero_vectors_are_found_last(collect: Collect) -> None:

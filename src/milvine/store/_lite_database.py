@@ -142,6 +142,24 @@ class LiteDatabase:
                 self._forget()  # an interrupted write may have happened or not
                 raise
 
+    def load(self, name: str) -> None:
+        """Make a collection searchable, within `reading` or `writing`.
+
+        Milvus Lite writes the index files in place, so a kill or a full disk can leave half of one, with which the
+        collection never loads again. They hold nothing that the data do not: they are removed, and made anew.
+        """
+        from pymilvus.exceptions import MilvusException
+
+        try:
+            self._client.load_collection(name)
+        except MilvusException:
+            files = [*(self.path / "collections" / name / "partitions").glob("*/indexes/*.*idx")]
+            if not files:
+                raise
+            for file in files:
+                file.unlink(missing_ok=True)
+            self._client.load_collection(name)
+
     def remove_unfinished(self, name: str) -> None:
         """Remove what is left of a collection whose maker was killed at once; Milvus Lite would not make it again."""
         folder = self.path / "collections" / name
@@ -209,7 +227,7 @@ class LiteDatabase:
 
         for name in self._client.list_collections():
             with suppress(MilvusException):  # a collection of another program may lack an index
-                self._client.load_collection(name)
+                self.load(name)
 
     def _forget(self) -> None:
         self.statistics.clear()

@@ -96,7 +96,7 @@ class MilvusLiteStore:
         with self._writing() as client:
             if columns is not None:
                 self._columns, self._metrics = attached(client, self._name, list(self._fields.values()), columns)
-                client.load_collection(self._name)
+                self._database.load(self._name)
             else:
                 if not client.has_collection(self._name):
                     self._create(client, config)
@@ -134,7 +134,7 @@ class MilvusLiteStore:
                 index.add_index(field.name, index_type=kind, metric_type=self._metrics[field.name])
         if index:
             client.create_index(self._name, index, sync=False)  # it is done at once; waiting takes half a second each
-        client.load_collection(self._name)
+        self._database.load(self._name)
 
     def write(self, rows: Sequence[Row]) -> None:
         """See `Store.write`."""
