@@ -319,6 +319,13 @@ def records(count: int) -> list[Record]:
     return [Record(f"i{n}", f"text number {n}", {"n": n}) for n in range(count)]
 
 
+def indexes_of(docs: Collection) -> dict[str, Any]:
+    def described(client: Any) -> dict[str, Any]:
+        return {name: client.describe_index("docs", name) for name in client.list_indexes("docs")}
+
+    return store_of(docs)._connection.read(described)
+
+
 def all_of(docs: Collection) -> list[Record]:
     return sorted(docs.records(), key=lambda record: record.metadata["n"])
 
@@ -345,6 +352,32 @@ def test_a_server_that_restarts_in_the_middle_of_an_add(kind: type[LiteServer | 
         assert all_of(docs) == records(6000)
         assert docs.search("text number 77", limit=1)[0].id == "i77"
         docs.close()
+    finally:
+        server.stop()
+
+
+def test_index_files_that_a_killed_lite_server_tore_are_made_again(tmp_path: Path) -> None:
+    server = LiteServer(tmp_path / "data")
+    server.start()
+    try:
+        with Collection(server.uri, "docs", embedding_function=HashedWords(), index="HNSW") as docs:
+            docs.add(records(200))
+            made = indexes_of(docs)
+            assert made["dense"]["index_type"] == "HNSW"
+        server.stop()  # that flushes
+        server.start()
+        with Collection.open(server.uri, "docs", embedding_function=HashedWords()) as docs:
+            files = list(tmp_path.rglob("*.idx"))
+            assert files
+            assert docs.search("text number 77", limit=1)[0].id == "i77"
+            server.kill()
+            whole = [file.stat().st_size for file in files]
+            for file, size in zip(files, whole, strict=True):
+                os.truncate(file, size // 2)
+            server.start()
+            assert docs.search("text number 77", mode="dense", limit=1)[0].id == "i77"
+            assert [file.stat().st_size for file in files] == whole
+            assert indexes_of(docs) == made
     finally:
         server.stop()
 
@@ -488,10 +521,7 @@ def test_a_sample_tells_idf(collect: Callable[..., Collection], monkeypatch: pyt
 def test_indexes(collect: Callable[..., Collection], index: Any, expected: dict[str, str]) -> None:
     docs = collect(index=index, search_params={"ef": 64, "nprobe": 4})
     docs.add([f"text number {n}" for n in range(50)])
-    described = store_of(docs)._connection.read(
-        lambda client: {name: client.describe_index("docs", name) for name in client.list_indexes("docs")}
-    )
-    assert {name: one["index_type"] for name, one in described.items()} == expected
+    assert {name: one["index_type"] for name, one in indexes_of(docs).items()} == expected
     assert docs.search("text number 7", limit=1)[0].text == "text number 7"
     again = collect(index=index)  # asked for again, it is there
     again.close()

@@ -119,6 +119,26 @@ def make_indexes(
         client.create_index(name, missing, sync=False, timeout=timeout)
 
 
+def remake_indexes(client: Any, name: str, timeout: float) -> None:
+    """Drop the indexes of a collection of Milvus Lite that is not loaded, and make them as they were.
+
+    A field whose index was dropped when this was cut off gets one from `make_indexes`, when the collection is opened.
+    """
+    for index_name in client.list_indexes(name, timeout=timeout):
+        index = client.describe_index(name, index_name, timeout=timeout)
+        made = client.prepare_index_params()
+        made.add_index(
+            index["field_name"],
+            index_type=index["index_type"],
+            index_name=index_name,
+            metric_type=index["metric_type"],
+            params=index.get("params", {}),
+        )
+        # By any other name Milvus Lite would drop the indexes of all fields.
+        client.drop_index(name, f"{index['field_name']}_idx", timeout=timeout)
+        client.create_index(name, made, sync=False, timeout=timeout)
+
+
 def consistency_level(options: Mapping[str, Any]) -> str:
     """The level that reads ask for; "Session", by which a process sees what it wrote itself, unless another is given.
 

@@ -37,6 +37,7 @@ from milvine.store._server_schema import (
     index_of,
     make_indexes,
     make_schema,
+    remake_indexes,
     write_batches,
 )
 from milvine.store._vector_types import metric_of, other_types, to_score
@@ -46,6 +47,7 @@ from milvine.types import DenseVector, Record
 CONFIG, PIVOT = "milvine.config", "milvine.pivot"
 WRITE_BATCH, LITE_BATCH = 500, 100  # rows at once
 LOADING = 600.0  # seconds that loading a large collection may take
+UNEXPECTED_ERROR = 1  # what Milvus Lite calls all that it did not foresee
 
 
 class MilvusServerStore:
@@ -154,8 +156,18 @@ class MilvusServerStore:
         make_indexes(client, self._name, list(self._fields.values()), self._columns, self._metrics, self._options)
         if str(client.get_load_state(self._name, timeout=self._timeout)["state"]) == "Loaded":
             return
+        from pymilvus.exceptions import MilvusException
+
         replicas = {} if self._replicas is None else {"replica_number": self._replicas}
-        client.load_collection(self._name, timeout=max(self._timeout, LOADING), **replicas)
+        options = {"timeout": max(self._timeout, LOADING), **replicas}
+        try:
+            client.load_collection(self._name, **options)
+        except MilvusException as error:
+            if not self._connection.is_lite or error.code != UNEXPECTED_ERROR:
+                raise
+            # As in LiteDatabase.load: the server was killed within an index file, and drops it with the index.
+            remake_indexes(client, self._name, self._timeout)
+            client.load_collection(self._name, **options)
 
     def write(self, rows: Sequence[Row]) -> None:
         """See `Store.write`."""
