@@ -17,6 +17,7 @@ from milvine.store.base import DenseField, Field, Row, SparseField, SparseRow, V
 from milvine.store.filters import literal
 from milvine.types import Record
 
+CONFIG = "milvine.config"  # the property by which a collection on Milvus is known for one of milvine's
 _SURROGATE = re.compile("[\ud800-\udfff]")  # no Unicode text has any, so no row has such an id
 _INTEGER = re.compile("-?[0-9]{1,18}")
 Scores: TypeAlias = dict[str, float]

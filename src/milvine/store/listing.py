@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-CONFIG = "milvine.config"  # the property by which a collection on Milvus is known for one of milvine's
+from milvine.store._rows import CONFIG
 
 
 def collection_names(uri: str | Path) -> list[str]:

@@ -21,12 +21,11 @@ from milvine.errors import (
 from milvine.store._attaching import attached
 from milvine.store._lite_bm25 import LiteBM25, has_drifted, mean_length
 from milvine.store._lite_database import LiteDatabase
-from milvine.store._rows import Columns, check_sparse, to_entity, to_row, to_sparse
+from milvine.store._rows import CONFIG, Columns, check_sparse, to_entity, to_row, to_sparse
 from milvine.store._vector_types import check_lite, metric_of, to_score
 from milvine.store.base import DenseField, Field, LexicalField, MakeFields, Match, Row, SparseField, SparseRow, Vector
 from milvine.types import DenseVector, Record
 
-CONFIG = "milvine.config"
 WRITE_BATCH = 100  # measured: larger inserts are slower by the row
 READ_BATCH = 2000
 UNFLUSHED_ROWS = 1000  # beyond this a search of rows not yet flushed takes longer than the flush

@@ -24,7 +24,7 @@ from milvine.errors import (
     CollectionNotFoundError,
 )
 from milvine.store._attaching import attached
-from milvine.store._rows import Columns, check_sparse, to_entity, to_row
+from milvine.store._rows import CONFIG, Columns, check_sparse, to_entity, to_row
 from milvine.store._server_bm25 import ServerBM25, first_pivot
 from milvine.store._server_connection import ServerConnection
 from milvine.store._server_reading import READ_BATCH, STRONG, ServerReader
@@ -44,7 +44,7 @@ from milvine.store._vector_types import metric_of, other_types, to_score
 from milvine.store.base import Field, LexicalField, MakeFields, Match, Row, SparseField, SparseRow, Vector
 from milvine.types import DenseVector, Record
 
-CONFIG, PIVOT = "milvine.config", "milvine.pivot"
+PIVOT = "milvine.pivot"
 WRITE_BATCH, LITE_BATCH = 500, 100  # rows at once
 LOADING = 600.0  # seconds that loading a large collection may take
 UNEXPECTED_ERROR = 1  # what Milvus Lite calls all that it did not foresee

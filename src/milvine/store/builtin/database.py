@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from milvine.errors import (
@@ -220,7 +221,9 @@ class Database:
                 " give the path of a file"
             )
         if not create and not path.exists():
-            raise StoreNotFoundError(f"there is no database {path}; make one with: milvine index PATH --db {path}")
+            raise StoreNotFoundError(
+                f"there is no database {path}; make one with: milvine index PATH --db {quote(str(path))}"
+            )
         if path.exists() and not os.access(path, os.R_OK):
             raise StoreError(f"{path} may not be read by this user")
 
@@ -247,7 +250,7 @@ class Database:
             version = self._version(connection)
             if not version and not create:
                 raise StoreNotFoundError(
-                    f"{self.path} is empty; make a database of it with: milvine index PATH --db ..."
+                    f"{self.path} is empty; make a database of it with: milvine index PATH --db {quote(str(self.path))}"
                 )
             if version < len(MIGRATIONS):
                 connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
@@ -297,7 +300,7 @@ class Database:
         if "not a database" in message or "malformed" in message:
             return StoreError(
                 f"{self.path} is damaged, or no database of milvine's ({message}); see what is wrong with:"
-                f" milvine doctor {self.path}"
+                f" milvine doctor {quote(str(self.path))}"
             )
         if "readonly" in message:
             return StoreWriteError(f"{self.path} may be read alone, by its permissions or those of its folder")

@@ -43,7 +43,7 @@ class ImageError(Exception):
 
 
 def write(folder: Path, arrays: Mapping[str, Chunks]) -> Path:
-    """Writes an image file and returns its path; what fails leaves no file behind.
+    """Write an image file and return its path; what fails leaves no file behind.
 
     It is not synced: where power fails too soon, its checksum shows that it is not whole. It is written with `write()`,
     for on a full disk a mapping would bring a signal that ends the process. The folder is made if need be, and the
@@ -70,7 +70,7 @@ def write(folder: Path, arrays: Mapping[str, Chunks]) -> Path:
 
 
 def _write_array(file: IO[bytes], chunks: Chunks) -> dict[str, Any]:
-    """Writes an array and says where it lies."""
+    """Write an array and say where it lies."""
     offset, length, forms = _pad(file), 0, set()
     for chunk in chunks:
         file.write(np.ascontiguousarray(chunk, chunk.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data)
@@ -145,8 +145,8 @@ def merge_from(extents: Sequence[tuple[int, int]], factor: float = SELDOM) -> in
     """Which segments to merge into one: those from this position to the last; `len(extents)` for none.
 
     They are merged when that makes a segment `factor` times as large as the first of them, or if all are small, or if
-    more than a quarter of the first's rows are deleted. So n rows lie in O(log n) segments, and
-    each is copied O(log n) times, about once a growth by the factor (Bentley and Saxe's logarithmic method, 1980).
+    more than a quarter of the first's rows are deleted. So n rows lie in O(log n) segments, and each is copied O(log n)
+    times, about once a growth by the factor (Bentley and Saxe's logarithmic method, 1980).
     An extent is how many rows a segment has, and how many of them are not deleted.
     """
     first, after = len(extents), 0

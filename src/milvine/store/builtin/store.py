@@ -67,10 +67,6 @@ class BuiltinStore:
         must_be_new: bool,
         timeout: float = TIMEOUT,
     ) -> None:
-        if not name.isidentifier() or not name.isascii() or len(name) > 255:
-            raise InputError(
-                f"a collection's name must be of letters, digits and underscores, with no digit first, not {name!r}"
-            )
         self._name, self._timeout = name, timeout
         self._closed = False
         self._database = Database.acquire(path, create=config is not None, timeout=timeout)
@@ -97,7 +93,7 @@ class BuiltinStore:
             raise CollectionExistsError(
                 f"{path} already holds a collection {self._name!r}; open it, or choose another name"
             )
-        self._table = Table(entry, fields(entry.config))
+        self._table = Table(entry, fields(entry.config), f"the collection {self._name!r} of {path}")
         self._fields = {field.name: field for field in self._table.fields}
         self._image: Image = self._database.shared.setdefault(entry.number, Image(self._database, self._table))
         self._known: dict[str, int] = {}

@@ -74,10 +74,11 @@ class Table:
     Args:
         entry: The collection.
         fields: Its fields.
+        where: What errors call it.
     """
 
-    def __init__(self, entry: Entry, fields: Iterable[Field]) -> None:
-        self.number = entry.number
+    def __init__(self, entry: Entry, fields: Iterable[Field], where: str) -> None:
+        self.number, self._where = entry.number, where
         by_name = {field.name: field for field in fields}
         self.fields = [by_name[name] for name in entry.columns]
         self._columns = {name: f"f{at}" for at, name in enumerate(entry.columns)}
@@ -102,7 +103,7 @@ class Table:
         sql = "SELECT version, last, pruned FROM collections WHERE number = ?"
         found: tuple[int, int, int] | None = connection.execute(sql, [self.number]).fetchone()
         if found is None:
-            raise CollectionNotFoundError("the collection is not there any more; it was dropped")
+            raise CollectionNotFoundError(f"{self._where} is not there any more; it was dropped")
         return found
 
     # Writing
