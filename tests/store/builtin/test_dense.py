@@ -109,6 +109,21 @@ def test_many_rows_are_found_by_their_codes(type_: str, metric: str, dim: int) -
     assert ("codes" in part.arrays) == (type_ != "binary")
 
 
+@pytest.mark.parametrize("dim", [2, 8, 16, 100, 384, 1024])
+def test_vectors_without_any_structure(dim: int) -> None:
+    """The hardest for codes: normally distributed in all directions, the best hardly better than the next."""
+    random = np.random.default_rng(1)
+    vectors, queries = (random.standard_normal((count, dim), np.float32) for count in (CODED + 1000, 40))
+    part = part_of(vectors)
+    found = []
+    for query in queries:
+        least = np.sort(expected := reference(vectors, query, "COSINE"))[-10]
+        positions, scores = part.search(query, 10, None)
+        assert close(scores, expected[positions])
+        found.append(np.mean(expected[positions] >= least - 1e-6))
+    assert np.mean(found) >= 0.99
+
+
 @pytest.mark.parametrize("share", [0, 0.00005, 0.001, 0.05, 0.3, 0.9, 1])
 @pytest.mark.parametrize("count", [500, CODED + 5])
 def test_filters(count: int, share: float) -> None:

@@ -151,7 +151,7 @@ def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "not there.image", tmp_path, tmp_path / "no" / "folder.image"):
         with pytest.raises(ImageError, match="cannot be read"):
             image.read(path)
-    for content in (b"", b"x", b"x" * 5000, bytes(24), b"milvine image 1\n" + b"\xff" * 8):
+    for content in (b"", b"x", b"x" * 5000, bytes(24), b"milvine image 2\n" + b"\xff" * 8):
         said = refusal(tmp_path / "some.image", content)
         assert said == f"{tmp_path / 'some.image'} is no image of the version that this milvine reads."
 
@@ -159,7 +159,7 @@ def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
 def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
     whole = written(tmp_path).read_bytes()
     length = struct.unpack("<Q", whole[-8:])[0]
-    end = whole[-24 - length : -24] + b"milvine image 2\n" + whole[-8:]
+    end = whole[-24 - length : -24] + b"milvine image 0\n" + whole[-8:]
     path = tmp_path / f"{blake2b(end, digest_size=20).hexdigest()}.image"
     assert "no image of the version" in refusal(path, whole[: -len(end)] + end)
 

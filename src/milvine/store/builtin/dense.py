@@ -4,13 +4,15 @@ Few rows, of a small segment or a narrow filter, are scored at once. Of many, a 
 are then scored exactly. The codes are those of RaBitQ (Gao and Long, SIGMOD 2024): of each row less the segment's mean
 the signs, a bit a dimension, after a rotation that spreads over all dimensions what a few may hold, and two numbers
 that make the signs' agreement with the query, rounded to two bits a dimension, an estimate of the score, whatever the
-vectors' lengths and the metric.
+vectors' lengths and the metric. How far an estimate may be off is known as well, so how many candidates there are is a
+matter of the data: all whose estimate is within two and a half standard deviations of that of the last one wanted.
 
 Measured on 2 cores, searching for the best 100: of MiniLM's vectors of 104,000 passages it found 1.000 of the best 10
-and .999 of the best 100 in 1.8 ms; of potion-base-8M's of passages that overlap, .993 and .940 among 60,000 (1.1 ms),
-.993 and .965 among 400,000 (6.3 ms); other types, lengths and metrics have .99 of the best 10 at least. Among 1,000
-candidates, one bit of the query finds .85 of potion's best 100 where two find .95, and one without the rotation .78. A
-second thread gains nothing, since numpy's steps here are short.
+and .998 of the best 100 in 1.3 ms; of potion-base-8M's of passages that overlap, 1.000 and .990 among 60,000 (1.2 ms),
+1.000 and .987 among 400,000 (5.6 ms), .999 and .990 among 1,000,000 (13 ms); of random vectors, the hardest there are,
+.99 of the best 10 at least, from 4 dimensions to 1,024. Among 1,000 candidates, one bit of the query finds .85 of
+potion's best 100 where two find .95, and one without the rotation .78. A second thread gains nothing, since numpy's
+steps here are short.
 """
 
 from __future__ import annotations
@@ -31,6 +33,10 @@ Scores = npt.NDArray[np.float32]
 BLOCK = 8192  # rows scanned at once: at 384 dimensions what is read and made of them is about a second-level cache full
 CODED = BLOCK // 2  # rows from which on a segment has codes
 WORDS = 6  # of a row's code at least; more bits than dimensions tell more of them
+LEAST = 100  # rows that candidates are compared to at least: of fewer, the estimates of the last differ more
+# An estimate's standard deviation is the product of the query's length, the row's scale and .69: (1 - 2 / pi) ** .5 by
+# the row's signs (RaBitQ, theorem 3.2, and the mean of |x| of normally distributed numbers), .34 by rounding the query.
+MARGIN = 1.75
 STEP = 0.9957  # the best step to round a normally distributed number of deviation 1 to two bits (Max 1960)
 
 
@@ -68,12 +74,8 @@ class DensePart:
         """
         positions = None if allowed is None else np.flatnonzero(allowed)
         count = len(self._vectors) if positions is None else len(positions)
-        candidates = 300 + 8 * limit + len(self._vectors) // 80
-        coded = len(self._vectors) >= CODED and self._field.type != "binary"
-        if coded and count > candidates + len(self._vectors) // 32:
-            estimates = self._estimates(query)
-            chosen = np.sort(best(estimates if positions is None else estimates[positions], candidates))
-            positions = chosen if positions is None else positions[chosen]
+        if len(self._vectors) >= CODED and count > 1000 + len(self._vectors) // 25 and self._field.type != "binary":
+            positions = self._candidates(query, limit, positions)
         scores = self.score(query, positions)
         first = best(scores, limit)
         return (first if positions is None else positions[first]), scores[first]
@@ -82,15 +84,29 @@ class DensePart:
         """The exact scores of rows, or of all."""
         scores = np.empty(len(self._vectors) if positions is None else len(positions), np.float32)
         for at in _slices(len(scores), self._field):
-            scores[at] = _exact(query, self._vectors[at if positions is None else positions[at]], self._field)
+            rows = self._vectors[at] if positions is None else self._vectors.take(positions[at], axis=0)
+            scores[at] = _exact(query, rows, self._field)
         return scores
 
-    def _estimates(self, query: Array) -> Scores:
+    def _candidates(self, query: Array, limit: int, positions: Positions | None) -> Positions:
+        """Of some rows, or of all, those that may be among the best, ascending."""
+        estimates, length = self._estimates(query)
+        if positions is not None:
+            estimates = estimates[positions]
+        first = best(estimates, max(limit, LEAST))
+        rows = first if positions is None else positions[first]
+        scales = self.arrays["codes"][:, -1].view(np.float32)[rows // BLOCK, rows % BLOCK]
+        chosen = np.flatnonzero(estimates >= estimates[first[-1]] - MARGIN * length * scales.mean())
+        return chosen if positions is None else positions[chosen]
+
+    def _estimates(self, query: Array) -> tuple[Scores, float]:
+        """The rows' estimated scores, and the length of the query, less the mean."""
         if "codes" not in self.arrays:
             self.arrays = joined(self.merged([self], [None]))
         codes, words = self.arrays["codes"], self.arrays["codes"].shape[1] - 1
         turned = _rotated(_directed(query[None], self._field) - self.arrays["centre"], words)[0]
-        step = STEP * float(np.sqrt(np.vecdot(turned, turned) / len(turned))) or 1.0
+        length = math.sqrt(np.vecdot(turned, turned))
+        step = STEP * length / math.sqrt(len(turned)) or 1.0
         levels = np.clip(np.floor(turned / step) + 2, 0, 3).astype(np.uint8)
         planes = np.packbits([levels & 1, levels >> 1], axis=1).view(np.uint64)[:, :, None]
         estimates, most = np.empty((len(codes), BLOCK), np.float32), np.float32(1.5 * step * len(turned))
@@ -98,12 +114,12 @@ class DensePart:
             low, high = np.bitwise_count(block[:words] ^ planes).sum(axis=1, dtype=np.uint16)
             scales, offsets = block[words].view(np.float32).reshape(2, BLOCK)
             estimate[:] = (most - np.float32(step) * (low + np.float32(2) * high)) * scales + offsets
-        return estimates.reshape(-1)[: len(self._vectors)]
+        return estimates.reshape(-1)[: len(self._vectors)], length
 
 
 def _slices(count: int, field: DenseField) -> Iterator[slice]:
-    """Rows whose float32 vectors, 512 kB, stay in the second-level cache."""
-    step = max(1, 2**17 // field.dim)
+    """Rows whose float32 vectors, 1 MB, stay in the second-level cache."""
+    step = max(1, 2**18 // field.dim)
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
@@ -150,13 +166,29 @@ def _cosines(size: int) -> Array:
     return matrix.astype(np.float32)
 
 
+@cache
+def _places(dim: int, size: int) -> Array:
+    """Where in `size` numbers, rows by columns of `_cosines`, the `dim` of a vector stand: along diagonals."""
+    # In rows, few numbers would make few different signs: one row's are the same in all columns.
+    step = next(step for step in range(size // _left(size) + 1, size) if math.gcd(step, size) == 1)
+    return np.arange(dim) * step % size
+
+
+def _left(size: int) -> int:
+    return max(left for left in range(1, math.isqrt(size) + 1) if size % left == 0)
+
+
 def _rotated(vectors: Array, words: int) -> Array:
     """Vectors in `64 * words` dimensions, turned by the Kronecker product of two cosine transforms."""
-    dim = 64 * words
-    left = max(size for size in range(1, math.isqrt(dim) + 1) if dim % size == 0)
-    cubes = np.pad(vectors, ((0, 0), (0, dim - vectors.shape[1]))).reshape(-1, left, dim // left)
-    turned: Array = (cubes @ _cosines(dim // left)).swapaxes(1, 2) @ _cosines(left)
-    return turned.reshape(-1, dim)
+    size, dim = 64 * words, vectors.shape[1]
+    left = _left(size)
+    if dim < size:
+        padded = np.zeros((len(vectors), size), np.float32)
+        padded[:, _places(dim, size)] = vectors
+        vectors = padded
+    cubes = vectors.reshape(-1, left, size // left)
+    turned: Array = (cubes @ _cosines(size // left)).swapaxes(1, 2) @ _cosines(left)
+    return turned.reshape(-1, size)
 
 
 def _codes(stored: Array, centre: Array, field: DenseField) -> Array:

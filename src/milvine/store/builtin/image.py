@@ -29,7 +29,7 @@ from milvine.store.filtering.strings import Array, Chunks
 SECTOR = 512  # bytes: what each array begins and the last one ends at a multiple of
 PIECE = 1 << 18  # bytes: what is summed at a time stays in the second-level cache
 END = struct.Struct("<16sQ")
-VERSION = b"milvine image 1\n"  # another when a part of a segment is made of other arrays
+VERSION = b"milvine image 2\n"  # another when a part of a segment is made of other arrays
 SUFFIX, UNFINISHED = ".image", ".image-unfinished"
 
 SELDOM = 4.0  # how many times larger a merged segment is than the first of those that it was made of
