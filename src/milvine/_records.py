@@ -114,7 +114,7 @@ def _values(text: Any, id_: Any, metadata: Any, where: str) -> tuple[str, str, d
 
 
 def checked(record: Record, where: str, most_bytes: int | None = MAX_TEXT_BYTES) -> Record:
-    """The record, if a store can hold it; its metadata becomes what JSON makes of it: a tuple becomes a list."""
+    """The record, if a store can hold it; its metadata are what JSON makes of them: a tuple becomes a list."""
     for name, value, most in (("id", record.id, MAX_ID_BYTES), ("text", record.text, most_bytes)):
         size = len(value) if value.isascii() else _size(value, f"{where}: the {name}")
         if most is not None and size > most:
@@ -131,7 +131,7 @@ def checked(record: Record, where: str, most_bytes: int | None = MAX_TEXT_BYTES)
                 f" {', '.join(sorted(RESERVED_KEYS))} and what begins with $)"
             )
     if _is_plain(record.metadata):
-        return Record(record.id, record.text, dict(record.metadata))
+        return record
     try:
         encoded = _as_metadata(record.metadata)
     except (TypeError, ValueError, RecursionError) as error:

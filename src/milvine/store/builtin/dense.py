@@ -214,8 +214,11 @@ def _blocks(parts: Sequence[DensePart], keeps: Sequence[Mask | None]) -> Iterato
     for part, keep in zip(parts, keeps, strict=True):
         for start in range(0, len(part._vectors), BLOCK):
             at = slice(start, start + BLOCK)
-            held = np.concatenate([held, part._vectors[at] if keep is None else part._vectors[at][keep[at]]])
-            while len(held) > BLOCK:
+            rows = part._vectors[at] if keep is None else part._vectors[at][keep[at]]
+            if len(held) == BLOCK:
+                yield held
+                held = rows
+            elif len(held := np.concatenate([held, rows]) if len(held) else rows) > BLOCK:
                 yield held[:BLOCK]
                 held = held[BLOCK:]
     yield held
