@@ -16,7 +16,9 @@ import numpy as np
 from milvine.store.filtering.strings import Array, Arrays, Chunks, Mask, Strings, joined
 
 EXACT = 2**53  # float64 holds all integers up to here
-_encode = json.JSONEncoder(separators=(",", ":")).encode  # in ASCII, so that a character is a byte
+# In ASCII, so that a character is a byte; and where no value holds others, none holds a line break.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_encode_lines = json.JSONEncoder(separators=("\n", ":")).encode
 
 
 def canonical(value: Any) -> Hashable:
@@ -166,8 +168,9 @@ class _Entries(NamedTuple):
     def build(cls, key: str, rows: list[int], values: list[Any]) -> _Entries:
         codes, distinct = numbered(values)
         # 1.0 as 1, so that they are one value also where segments are merged.
-        is_whole = (type(one) is float and abs(one) < 2**63 and one.is_integer() for one in distinct)
-        texts = (_encode(int(one) if whole else one) for one, whole in zip(distinct, is_whole, strict=True))
+        made = [int(one) if type(one) is float and abs(one) < 2**63 and one.is_integer() else one for one in distinct]
+        nested = not {list, dict}.isdisjoint(map(type, made))
+        texts = map(_encode, made) if nested else _encode_lines(made)[1:-1].split("\n")
         return cls(key, np.array(rows, np.int32), codes, Strings.build(texts))
 
 
