@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from math import isnan
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from milvine._texts import as_text, as_texts
 from milvine.errors import InputError, InputTypeError
@@ -17,8 +17,9 @@ from milvine.types import Hit
 if TYPE_CHECKING:
     from milvine._fields import FieldSet, Kind, Vectors
     from milvine.model.base import BaseRerankFunction
-    from milvine.store import Match, Store
+    from milvine.store import Call, Match, Store
 
+Result = TypeVar("Result")
 Mode = Literal["dense", "sparse", "lexical", "hybrid"]
 MODES: dict[str, tuple[str, ...]] = {
     "dense": ("dense",),
@@ -26,6 +27,8 @@ MODES: dict[str, tuple[str, ...]] = {
     "lexical": ("lexical",),
     "hybrid": ("dense", "sparse", "lexical", "multivector"),
 }
+FINDS = {"dense": "search_dense", "sparse": "search_sparse", "lexical": "search_lexical"}
+"""By which method of a store fields of each kind find."""
 SCORED = "multivector"
 """The kind of fields that find nothing, and score what others found."""
 CANDIDATES = 100  # from each field, before fusion
@@ -149,6 +152,8 @@ class _Query:
 
 
 _Lists = dict[str, "list[Match]"]  # what each field answers
+_Steps = Generator["list[Call]", "list[Any]", Result]
+"""Something that a store must be asked for, whoever asks: yields what may be asked at once, is sent what came of it."""
 
 
 def answer(store: Store, fields: FieldSet, search: Search, vectors: Vectors) -> list[list[Hit]]:
@@ -160,38 +165,64 @@ def answer(store: Store, fields: FieldSet, search: Search, vectors: Vectors) -> 
         search: What to search for.
         vectors: The queries' vectors for those of the searched fields that hold vectors of functions.
     """
+    steps = _answer(fields, search, vectors)
+    came: Any = None
+    while True:
+        try:
+            calls = steps.send(came)
+        except StopIteration as end:
+            return _finished(search, end.value)
+        came = [getattr(store, call.method)(*call.arguments) for call in calls]
+
+
+async def aanswer(store: Store, fields: FieldSet, search: Search, vectors: Vectors) -> list[list[Hit]]:
+    """As `answer`, without blocking the event loop: a server is awaited, all else runs in a thread."""
+    import asyncio
+
+    from milvine.store import AsyncStore
+
+    if not isinstance(store, AsyncStore):
+        return await asyncio.to_thread(answer, store, fields, search, vectors)
+    steps = _answer(fields, search, vectors)
+    came: Any = None
+    while True:
+        try:
+            calls = steps.send(came)
+        except StopIteration as end:
+            return await asyncio.to_thread(_finished, search, end.value)
+        came = await store.ask(calls)
+
+
+def _answer(fields: FieldSet, search: Search, vectors: Vectors) -> _Steps[list[list[Hit]]]:
     queries = [
         _Query(text, {name: vectors[name][at] if name in vectors else text for name in search.fields})
         for at, text in enumerate(search.queries)
     ]
-    found = _ranked(store, search, queries, search.filter)
+    found = yield from _ranked(search, queries, search.filter)
     if search.group_by is None:
-        answers = _fused(store, fields, search, queries, found)
-    else:
-        answers = [_grouped(store, fields, search, *each) for each in zip(queries, found, strict=True)]
-    return [_finished(search, query.text, hits) for query, hits in zip(queries, answers, strict=True)]
+        return (yield from _fused(fields, search, queries, found))
+    answers = []
+    for query, lists in zip(queries, found, strict=True):
+        answers.append((yield from _grouped(fields, search, query, lists)))
+    return answers
 
 
-def _ranked(store: Store, search: Search, queries: list[_Query], filter_: str | None) -> list[_Lists]:
+def _ranked(search: Search, queries: list[_Query], filter_: str | None) -> _Steps[list[_Lists]]:
     """For each query every field's list; that of a multi-vector field holds all that the others found."""
+    from milvine.store import Call
+
     if not queries:
         return []
-    find: dict[str, Callable[..., list[list[Match]]]] = {
-        "dense": store.search_dense,
-        "sparse": store.search_sparse,
-        "lexical": store.search_lexical,
-    }
-    by_field = {
-        name: find[kind](name, [query.asked[name] for query in queries], search.depth, filter_)
-        for name, kind in search.fields.items()
-        if kind in find
-    }
+    asked = {name: [query.asked[name] for query in queries] for name in search.fields}
+    finding = {name: FINDS[kind] for name, kind in search.fields.items() if kind in FINDS}
+    found = yield [Call(method, (name, asked[name], search.depth, filter_)) for name, method in finding.items()]
+    by_field = dict(zip(finding, found, strict=True))
     if scoring := [name for name, kind in search.fields.items() if kind == SCORED]:
         lists = list(by_field.values())
         union = [list({match.id: None for own in lists for match in own[at]}) for at in range(len(queries))]
-        for name in scoring:
-            scored = store.score(name, [query.asked[name] for query in queries], union)
-            by_field[name] = [_best_first(scores) for scores in scored]
+        scored = yield [Call("score", (name, asked[name], union)) for name in scoring]
+        for name, scores in zip(scoring, scored, strict=True):
+            by_field[name] = [_best_first(own) for own in scores]
     return [{name: by_field[name][at] for name in search.fields} for at in range(len(queries))]
 
 
@@ -202,17 +233,18 @@ def _best_first(scores: Mapping[str, float]) -> list[Match]:
 
 
 def _fused(
-    store: Store, fields: FieldSet, search: Search, queries: list[_Query], found: list[_Lists], *, whole: bool = False
-) -> list[list[Hit]]:
+    fields: FieldSet, search: Search, queries: list[_Query], found: list[_Lists], *, whole: bool = False
+) -> _Steps[list[list[Hit]]]:
     """For each query the hits that are wanted, or the whole list, best first."""
     from milvine.rank import find_matches, fuse
+    from milvine.store import Call
 
     wanted = None if whole else search.wanted
+    beyond = yield from _beyond(search, queries, found, wanted)
     fused = [
-        fuse(lists, search.fusion, search.weights, scores, wanted)
-        for lists, scores in zip(found, _beyond(store, search, queries, found, wanted), strict=True)
+        fuse(lists, search.fusion, search.weights, scores, wanted) for lists, scores in zip(found, beyond, strict=True)
     ]
-    records = store.get(list({place.id: None for places in fused for place in places}))
+    (records,) = yield [Call("get", (list({place.id: None for places in fused for place in places}),))]
     answers = []
     for query, places in zip(queries, fused, strict=True):
         find = None if fields.analyzer is None else partial(find_matches, fields.analyzer, query.text)
@@ -226,32 +258,38 @@ def _fused(
 
 
 def _beyond(
-    store: Store, search: Search, queries: list[_Query], found: list[_Lists], wanted: int | None
-) -> list[dict[str, dict[str, float]]]:
+    search: Search, queries: list[_Query], found: list[_Lists], wanted: int | None
+) -> _Steps[list[dict[str, dict[str, float]]]]:
     """For each query the scores in every field of what other fields found, as far as they matter.
 
     A field's list may end before a hit of another's, and a fusion that took what it does not know for nothing would put
     that hit too far down. A sparse or lexical list that is not full holds all that scores above 0.
     """
     from milvine.rank import unscored
+    from milvine.store import Call
 
     beyond: list[dict[str, dict[str, float]]] = [{} for _ in queries]
     for at, lists in enumerate(found):
         ended = [name for name, own in lists.items() if len(own) < search.depth]
         missing = unscored(lists, search.fusion, search.weights, ended, wanted)
         beyond[at] = {name: dict.fromkeys(ids, 0.0) for name, ids in missing.items()}
+    asked: dict[str, list[int]] = {}
     for name, kind in search.fields.items():
         full = [kind == "dense" or len(lists[name]) >= search.depth for lists in found]
-        asked = [at for at, scores in enumerate(beyond) if scores[name] and full[at]]
-        if asked:
-            ids = [list(beyond[at][name]) for at in asked]
-            scored = store.score(name, [queries[at].asked[name] for at in asked], ids)
-            for at, scores in zip(asked, scored, strict=True):
+        if those := [at for at, scores in enumerate(beyond) if scores[name] and full[at]]:
+            asked[name] = those
+    if asked:
+        came = yield [
+            Call("score", (name, [queries[at].asked[name] for at in those], [list(beyond[at][name]) for at in those]))
+            for name, those in asked.items()
+        ]
+        for (name, those), scored in zip(asked.items(), came, strict=True):
+            for at, scores in zip(those, scored, strict=True):
                 beyond[at][name] = {id_: scores[id_] for id_ in beyond[at][name] if id_ in scores}
     return beyond
 
 
-def _grouped(store: Store, fields: FieldSet, search: Search, query: _Query, found: _Lists) -> list[Hit]:
+def _grouped(fields: FieldSet, search: Search, query: _Query, found: _Lists) -> _Steps[list[Hit]]:
     """The best hit of each group, best first; what has no string, number or boolean there is a group of its own.
 
     Where the candidates are of too few groups, more are taken from the other groups.
@@ -259,12 +297,13 @@ def _grouped(store: Store, fields: FieldSet, search: Search, query: _Query, foun
     lists, latest = dict(found), found
     while True:
         groups: dict[str, Hit] = {}
-        for hit in _fused(store, fields, search, [query], [lists], whole=True)[0]:
+        (hits,) = yield from _fused(fields, search, [query], [lists], whole=True)
+        for hit in hits:
             value = hit.metadata.get(str(search.group_by))
             groups.setdefault(json.dumps(value) if isinstance(value, (str, int, float)) else f"id {hit.id}", hit)
         if len(groups) >= search.wanted or all(len(own) < search.depth for own in latest.values()):
             return list(groups.values())[: search.wanted]
-        latest = _ranked(store, search, [query], _other_groups(search, groups.values()))[0]
+        (latest,) = yield from _ranked(search, [query], _other_groups(search, groups.values()))
         known = {name: {id_ for id_, _ in own} for name, own in lists.items()}
         fresh = {name: [match for match in own if match.id not in known[name]] for name, own in latest.items()}
         if not any(fresh.values()):
@@ -292,8 +331,12 @@ def _other_groups(search: Search, hits: Iterable[Hit]) -> str:
     return " and ".join(clauses)
 
 
-def _finished(search: Search, query: str, hits: list[Hit]) -> list[Hit]:
-    """What comes back of the hits that were wanted."""
+def _finished(search: Search, answers: list[list[Hit]]) -> list[list[Hit]]:
+    """What comes back of the hits that were wanted of each query."""
+    return [_cut(search, query, hits) for query, hits in zip(search.queries, answers, strict=True)]
+
+
+def _cut(search: Search, query: str, hits: list[Hit]) -> list[Hit]:
     from milvine.rank import rerank
 
     if search.reranker:

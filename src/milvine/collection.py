@@ -10,7 +10,7 @@ from milvine._documents import Passages, passages_of
 from milvine._opening import CollectionOptions as CollectionOptions
 from milvine._opening import opened
 from milvine._records import read_records
-from milvine._searching import CANDIDATES, SearchOptions, answer, checked_reranker, prepare
+from milvine._searching import CANDIDATES, SearchOptions, aanswer, answer, checked_reranker, prepare
 from milvine._searching import Mode as Mode
 from milvine._texts import as_text, as_texts, shown_uri
 from milvine._writing import write_records
@@ -267,12 +267,14 @@ class Collection:
     async def asearch(self, query: list[str], **options: Unpack[SearchOptions]) -> list[list[Hit]]: ...
 
     async def asearch(self, query: str | list[str], **options: Unpack[SearchOptions]) -> list[Hit] | list[list[Hit]]:
-        """As `search`, without blocking the event loop: hosted models are awaited, the rest runs in a thread."""
-        import asyncio
+        """As `search`, without blocking the event loop.
 
+        Hosted models and Milvus servers are awaited, a server's fields at once; what runs on this machine, such as
+        local models, other stores and rerankers, does so in a thread.
+        """
         search = prepare(self._fields, self.reranker, query, options)
         vectors = await self._fields.aencode_queries(search.queries, search.fields) if search.queries else {}
-        answers = await asyncio.to_thread(answer, self._store, self._fields, search, vectors)
+        answers = await aanswer(self._store, self._fields, search, vectors)
         return answers[0] if isinstance(query, str) else answers
 
     def get(self, ids: Iterable[str]) -> list[Record | None]:

@@ -1,6 +1,8 @@
 """Where vectors are kept: every store behind one narrow protocol."""
 
 from milvine.store.base import (
+    AsyncStore,
+    Call,
     DenseField,
     Field,
     LexicalField,
@@ -17,6 +19,8 @@ from milvine.store.base import (
 from milvine.store.opening import StoreOptions, open_store
 
 __all__ = [
+    "AsyncStore",
+    "Call",
     "DenseField",
     "Field",
     "LexicalField",

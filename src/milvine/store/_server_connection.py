@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
+from itertools import chain, repeat
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -24,6 +28,7 @@ from milvine.errors import (
     StoreWriteError,
 )
 from milvine.store._lite_database import COLLECTION_NOT_FOUND, ILLEGAL_ARGUMENT, _FairLock, _quiet
+from milvine.store._server_async import AsyncClient
 from milvine.store.filters import shown_filter
 
 Answer = TypeVar("Answer")
@@ -70,6 +75,8 @@ class ServerConnection:
         self._db_name = options.get("db_name") or parts.path.strip("/")
         self._tls = {key: options[key] for key in _TLS if options.get(key)}
         self._closed = False
+        self._aclient: AsyncClient | None = None
+        self._opening = threading.Lock()
         self._turn: AbstractContextManager[Any] = nullcontext()
         self._client = self._connect()
         try:
@@ -119,8 +126,11 @@ class ServerConnection:
     def close(self) -> None:
         """Close the connection; closing twice is harmless."""
         if not self._closed:
-            self._closed = True
+            with self._opening:
+                self._closed = True
             with _quiet():
+                if self._aclient is not None:
+                    self._aclient.close()
                 self._client.close()
 
     def _ask(
@@ -131,38 +141,91 @@ class ServerConnection:
         kind: type[StoreError],
         filter_: str | None,
     ) -> Answer:
-        failures = _failures()
-        _check_unicode(filter_)
-        end, pause = time.monotonic() + patience, 0.05
+        failures, pause_after = _failures(), self._pauses(patience, doing, kind, filter_)
         while True:
-            if self._closed:
-                raise StoreConnectionError(f"the connection to {self.shown} is closed; open the collection again")
+            self._check_open()
             try:
                 with self._turn, _quiet():
                     return request(self._client)
             except failures as error:
-                if not _is_passing(error) or time.monotonic() + pause > end:
-                    raise self._translated(error, doing, kind, filter_) from error
+                pause = pause_after(error)
             time.sleep(pause)
-            pause = min(2 * pause, 1.0)
+
+    async def aread(self, request: Callable[[Any], Any], filter_: str | None = None) -> Any:
+        """As `read`, for a request that is given an `AsyncMilvusClient`; within `together`."""
+        if self.is_lite:  # one request at a time, in the order of all
+            return await asyncio.to_thread(self.read, request, filter_)
+        failures = _failures()
+        pause_after = self._pauses(min(ABSENCE, self.timeout), "reading from", StoreError, filter_)
+        while True:
+            self._check_open()
+            try:
+                with _quiet():
+                    return await request(await self._async_client().connected())
+            except failures as error:
+                pause = await asyncio.to_thread(pause_after, error)
+            except BaseException:
+                self._check_open()  # to close the connection ends what is under way, in one way or another
+                raise
+            await asyncio.sleep(pause)
+
+    async def together(self, works: Iterable[Callable[[], Coroutine[Any, Any, Answer]]]) -> list[Answer]:
+        """What comes of coroutines that call `aread`, run at once; awaited in any event loop."""
+
+        async def gathered() -> list[Answer]:
+            return await asyncio.gather(*(work() for work in works))
+
+        return await self._async_client().run(gathered)
+
+    def _async_client(self) -> AsyncClient:
+        with self._opening:
+            self._check_open()
+            if self._aclient is None:
+                from pymilvus import AsyncMilvusClient
+
+                self._aclient = AsyncClient(partial(self._made, AsyncMilvusClient))
+            return self._aclient
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreConnectionError(f"the connection to {self.shown} is closed; open the collection again")
+
+    def _pauses(
+        self, patience: float, doing: str, kind: type[StoreError], filter_: str | None
+    ) -> Callable[[Any], float]:
+        """Seconds to wait after an error until the request is tried again; it raises if that is of no use any more."""
+        _check_unicode(filter_)
+        end, pauses = time.monotonic() + patience, chain((0.05, 0.1, 0.2, 0.4, 0.8), repeat(1.0))
+
+        def pause_after(error: Any) -> float:
+            self._check_open()
+            pause = next(pauses)
+            if not _is_passing(error) or time.monotonic() + pause > end:
+                raise self._translated(error, doing, kind, filter_) from error
+            return pause
+
+        return pause_after
+
+    def _made(self, client: Any) -> Any:
+        return client(
+            f"{self._parts.scheme}://{self._parts.netloc.rpartition('@')[2]}",
+            token=self._token,
+            db_name=self._db_name,
+            timeout=min(self.timeout, CONNECTING),
+            dedicated=True,  # pymilvus shares connections by address and token alone, whatever their TLS
+            grpc_options=_CHANNEL_OPTIONS,
+            **self._tls,
+        )
 
     def _connect(self) -> Any:
         # gRPC's C core writes failed handshakes to standard error, and takes this as its only switch.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         from pymilvus import MilvusClient
 
-        failures, parts = _failures(), self._parts
+        failures = _failures()
         with _quiet():
             try:
-                return MilvusClient(
-                    f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
-                    token=self._token,
-                    db_name=self._db_name,
-                    timeout=min(self.timeout, CONNECTING),
-                    dedicated=True,  # pymilvus shares connections by address and token alone, whatever their TLS
-                    grpc_options=_CHANNEL_OPTIONS,
-                    **self._tls,
-                )
+                return self._made(MilvusClient)
             except failures as error:
                 # pymilvus hides why behind one message.
                 cause = error.__cause__ if isinstance(error.__cause__, failures) else error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy.typing as npt
 
@@ -125,6 +125,13 @@ class Match(NamedTuple):
     score: float
 
 
+class Call(NamedTuple):
+    """A method of `Store` that reads, and what it is given."""
+
+    method: str
+    arguments: tuple[Any, ...]
+
+
 class Store(Protocol):
     """One collection in one database.
 
@@ -218,3 +225,14 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Release the database; other processes can open it then."""
+
+
+@runtime_checkable
+class AsyncStore(Protocol):
+    """A store that can be asked without a thread for each question."""
+
+    async def ask(self, calls: Sequence[Call]) -> list[Any]:
+        """What these methods give, asked at once; `search_dense`, `search_sparse`, `search_lexical`, `score`, `get`.
+
+        It raises what they do.
+        """

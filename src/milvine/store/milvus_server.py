@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from milvine._records import in_batches
@@ -40,8 +41,9 @@ from milvine.store._server_schema import (
     remake_indexes,
     write_batches,
 )
-from milvine.store._vector_types import metric_of, other_types, to_score
-from milvine.store.base import Field, LexicalField, MakeFields, Match, Row, SparseField, SparseRow, Vector
+from milvine.store._server_searching import ServerSearches
+from milvine.store._vector_types import metric_of, other_types
+from milvine.store.base import Call, Field, LexicalField, MakeFields, Match, Row, SparseField, SparseRow, Vector
 from milvine.types import DenseVector, Record
 
 PIVOT = "milvine.pivot"
@@ -111,12 +113,12 @@ class MilvusServerStore:
         self._partition_key = keys[0] if keys else None
         check_partition_key(self._options.get("partition_key"), self._partition_key, self._where)
         self._columns = Columns(types=other_types(self._fields.values()), scalars=tuple(keys))
-        self._reader = self._make_reader()
         self._lexical = {
             name: ServerBM25(field, float(properties.get(f"{PIVOT}.{name}", 0.0)))
             for name, field in self._fields.items()
             if isinstance(field, LexicalField)
         }
+        self._begin_reading()
         self._connection.write(self._load)
         return stored
 
@@ -130,7 +132,7 @@ class MilvusServerStore:
         self._columns, self._metrics = self._connection.read(
             lambda client: attached(client, self._name, list(self._fields.values()), roles)
         )
-        self._reader = self._make_reader()
+        self._begin_reading()
         self._connection.write(self._load)
         return config
 
@@ -242,9 +244,7 @@ class MilvusServerStore:
 
     def get(self, ids: Sequence[str]) -> dict[str, Record]:
         """See `Store.get`."""
-        columns = self._columns
-        found = self._reader.fetch(columns.keys(ids), columns.record)
-        return {record.id: record for record in map(columns.to_record, found)}
+        return self._reader.run(self._searches.get(ids))
 
     def ids(self, filter: str | None = None) -> Iterator[str]:
         """See `Store.ids`."""
@@ -275,9 +275,7 @@ class MilvusServerStore:
         filter: str | None = None,
     ) -> list[list[Match]]:
         """See `Store.search_dense`."""
-        params = self._options.get("search_params")
-        asked = self._columns.asked(field, vectors)
-        return self._search(field, asked, limit, filter, {"params": dict(params)} if params else None)
+        return self._reader.run(self._searches.search_dense(field, vectors, limit, filter))
 
     def search_sparse(
         self,
@@ -287,8 +285,7 @@ class MilvusServerStore:
         filter: str | None = None,
     ) -> list[list[Match]]:
         """See `Store.search_sparse`."""
-        check_sparse(vectors, "the query")
-        return self._search_sparse(field, vectors, limit, filter)
+        return self._reader.run(self._searches.search_sparse(field, vectors, limit, filter))
 
     def search_lexical(
         self,
@@ -298,8 +295,7 @@ class MilvusServerStore:
         filter: str | None = None,
     ) -> list[list[Match]]:
         """See `Store.search_lexical`."""
-        vectors = self._lexical[field].queries(queries, self._reader)
-        return self._search_sparse(field, vectors, limit, filter)
+        return self._reader.run(self._searches.search_lexical(field, queries, limit, filter))
 
     def score(
         self,
@@ -308,14 +304,12 @@ class MilvusServerStore:
         ids: Sequence[Sequence[str]],
     ) -> list[dict[str, float]]:
         """See `Store.score`."""
-        key, column = self._columns.id, self._columns.vector(field)
-        made: Any = queries
-        if field in self._lexical:
-            made = self._lexical[field].queries(made, self._reader)
-        wanted = self._columns.keys(dict.fromkeys(id_ for some in ids for id_ in some))
-        stored = {str(row[key]): row[column] for row in self._reader.fetch(wanted, [key, column])}
-        scores, metric = self._columns.scores, self._metrics[field]
-        return [scores(field, query, stored, some, metric) for query, some in zip(made, ids, strict=True)]
+        return self._reader.run(self._searches.score(field, queries, ids))
+
+    async def ask(self, calls: Sequence[Call]) -> list[Any]:
+        """See `AsyncStore.ask`."""
+        steps = (getattr(self._searches, call.method)(*call.arguments) for call in calls)
+        return await self._connection.together([partial(self._reader.arun, one) for one in steps])
 
     def flush(self) -> None:
         """See `Store.flush`."""
@@ -335,8 +329,11 @@ class MilvusServerStore:
     def _where(self) -> str:
         return f"the collection {self._name!r} on {self._connection.shown}"
 
-    def _make_reader(self) -> ServerReader:
-        return ServerReader(self._connection, self._name, self._columns, self._level, self._load)
+    def _begin_reading(self) -> None:
+        self._reader = ServerReader(self._connection, self._name, self._columns, self._level, self._load)
+        self._searches = ServerSearches(
+            self._reader, self._name, self._fields, self._metrics, self._lexical, self._options
+        )
 
     def _described(self) -> dict[str, Any] | None:
         def describe(client: Any) -> dict[str, Any] | None:
@@ -346,43 +343,3 @@ class MilvusServerStore:
             return described
 
         return self._connection.read(describe)
-
-    def _search_sparse(
-        self, field: str, vectors: Sequence[SparseRow], limit: int, filter_: str | None
-    ) -> list[list[Match]]:
-        # Milvus refuses an empty query; it finds nothing.
-        asked = [at for at, vector in enumerate(vectors) if vector.data.any()]
-        if not asked:
-            self._reader.check_filter(filter_)  # or a wrong one passes unseen
-        found = self._search(field, [vectors[at] for at in asked], limit, filter_)
-        matches: list[list[Match]] = [[] for _ in vectors]
-        for at, one in zip(asked, found, strict=True):
-            matches[at] = [match for match in one if match.score > 0]
-        return matches
-
-    def _search(
-        self,
-        field: str,
-        vectors: list[Any],
-        limit: int,
-        filter_: str | None,
-        params: dict[str, Any] | None = None,
-    ) -> list[list[Match]]:
-        if not vectors:
-            return []
-        key, metric, dim = self._columns.id, self._metrics[field], getattr(self._fields[field], "dim", 1)
-        found = self._reader.ask(
-            lambda client: client.search(
-                self._name,
-                data=vectors,
-                anns_field=self._columns.vector(field),
-                limit=limit,
-                filter=filter_ or "",
-                output_fields=[key],
-                search_params=params,
-                consistency_level=self._reader.level,
-                timeout=self._timeout,
-            ),
-            filter_,
-        )
-        return [[Match(str(hit[key]), to_score(float(hit["distance"]), metric, dim)) for hit in hits] for hits in found]
