@@ -242,14 +242,13 @@ class BuiltinStore:
         if not found:
             return []
         scores = np.concatenate([scores for _, _, scores in found])
-        ids = [segment.ids[at] for segment, positions, _ in found for at in positions.tolist()]
+        ids = [id_ for segment, positions, _ in found for id_ in segment.ids.take(positions)]
         numbers = np.concatenate([segment.numbers[positions] for segment, positions, _ in found]).tolist()
         if len(self._known) > KNOWN:
             self._known = {}
         self._known.update(zip(ids, numbers, strict=True))
-        order = range(len(ids)) if len(found) == 1 else best(scores, limit).tolist()
-        values = scores.tolist()
-        return [Match(ids[at], values[at]) for at in order]
+        matches = list(map(Match, ids, scores.tolist()))
+        return matches if len(found) == 1 else [matches[at] for at in best(scores, limit).tolist()]
 
     def _weighted(self, field: LexicalField, queries: Sequence[str], views: _Views) -> list[tuple[Any, ...]]:
         """Terms, their weights, and how counts are weighed."""

@@ -44,6 +44,12 @@ class Strings:
     def __getitem__(self, at: int) -> str:
         return str(self._bytes[self._ends[at - 1] if at else 0 : self._ends[at]], "utf-8")
 
+    def take(self, positions: Array) -> list[str]:
+        """Some of them, int64 of shape `(n,)`."""
+        ends, data = self.arrays["ends"], self._bytes
+        starts = np.where(positions > 0, ends[positions - 1], 0).tolist()
+        return [str(data[start:end], "utf-8") for start, end in zip(starts, ends[positions].tolist(), strict=True)]
+
     def __iter__(self) -> Iterator[str]:
         return map(self.__getitem__, range(len(self)))
 
