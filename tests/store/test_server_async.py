@@ -139,10 +139,19 @@ def test_a_server_that_goes_and_comes_back(docs: Collection, server: Server) -> 
     assert [hit.id for hit in found] == [hit.id for hit in expected]
 
 
-def test_a_cancelled_search_leaves_the_next_one_alone(docs: Collection) -> None:
+def test_a_cancelled_search_leaves_the_next_one_alone(docs: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = store_of(docs).ask
+
     async def cancelled() -> list[Hit]:
+        begun = asyncio.Event()
+
+        async def ask_and_say(calls: Any) -> list[Any]:
+            begun.set()
+            return await ask(calls)
+
+        monkeypatch.setattr(docs._store, "ask", ask_and_say)
         task = asyncio.ensure_future(docs.asearch(QUERIES[0]))
-        await asyncio.sleep(0.002)
+        await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
