@@ -51,6 +51,28 @@ with Collection(sys.argv[1], sys.argv[2], embedding_function=HashedWords()) as d
     docs.add([sys.argv[3]])
 """
 
+RACERS = """
+import os, sys, time, traceback
+from pathlib import Path
+from milvine.store.builtin.database import Database
+
+def race(path, start):
+    while time.monotonic() < start:
+        pass
+    try:
+        Database.acquire(path, create=True).release()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+for number in range(60):
+    path, start, racers = Path(sys.argv[1], f"{number}.milvine"), time.monotonic() + 0.01, []
+    for _ in range(4):
+        racers.append(os.fork() or race(path, start))
+    print(sum(os.waitpid(racer, 0)[1] for racer in racers), flush=True)
+"""
+
 
 def opened(path: Path, **options: Any) -> Collection:
     return Collection(path, "docs", embedding_function=HashedWords(), **options)
@@ -186,6 +208,11 @@ def test_processes_that_make_it_at_once(tmp_path: Path) -> None:
     assert collection_names(path) == ["docs", "other"]
     with opened(path) as docs:
         assert sorted(record.text for record in docs.records()) == ["a", "b"]
+
+
+def test_processes_that_make_it_at_the_very_same_moment(tmp_path: Path) -> None:
+    said, errors = child(RACERS, str(tmp_path)).communicate(timeout=120)
+    assert (said, errors) == ("0\n" * 60, "")
 
 
 def test_a_writer_waits_for_another_and_gives_up_clearly(tmp_path: Path) -> None:

@@ -79,6 +79,18 @@ def _file_at(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def _begin_log(connection: sqlite3.Connection, timeout: float) -> str:
+    """Have the file use a log, and say which kind it uses. If another process does so, too, SQLite does not wait."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
+
+
 class _Connections:
     """A process' own: neither connections nor locks may be used across a fork."""
 
@@ -247,14 +259,16 @@ class Database:
             self._suffix = "?mode=rwc"
         connection = self._connect()
         try:
+            connection.execute("BEGIN")
             version = self._version(connection)
+            connection.rollback()
             if not version and not create:
                 raise StoreNotFoundError(
                     f"{self.path} is empty; make a database of it with: milvine index PATH --db {quote(str(self.path))}"
                 )
             if version < len(MIGRATIONS):
                 connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-                if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+                if _begin_log(connection, timeout) != "wal":
                     raise StoreError(
                         f"{self.path} is on a file system that shares no memory between processes (a network drive?),"
                         " which the built-in store needs; choose a path on a local disk"
@@ -273,7 +287,7 @@ class Database:
         self._suffix = self._suffix.replace("rwc", "rw")
 
     def _version(self, connection: sqlite3.Connection) -> int:
-        """The schema's version; 0 of a new file."""
+        """The schema's version, within a transaction; 0 of a new file."""
         application, version, tables = (connection.execute(sql).fetchone()[0] for sql in _HEADER)
         if application != APPLICATION and (tables or application):
             raise CollectionMismatchError(f"{self.path} is a SQLite database of another program; choose another path")
