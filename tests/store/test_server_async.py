@@ -86,10 +86,9 @@ def test_asearch_finds_what_search_finds(docs: Collection, options: dict[str, An
     assert asked(docs, [QUERIES], **options) == [expected]
 
 
+@pytest.mark.parametrize("server", ["async", "real"], indirect=True)  # Milvus Lite is asked one thing at a time
 def test_all_searches_and_their_fields_are_under_way_at_once(docs: Collection) -> None:
     connection = store_of(docs)._connection
-    if connection.is_lite:
-        pytest.skip("Milvus Lite is asked one thing at a time")
     expected = asked(docs, QUERIES)
     client = connection._async_client()._client
     search, all_there = client.search, asyncio.Event()

@@ -83,7 +83,8 @@ class ServerReader:
             try:
                 step = steps.send(came)
             except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
+                found: Answer = end.value
+                return found
             came = self.ask(*step) if isinstance(step, Ask) else step()
 
     async def arun(self, steps: Steps[Answer]) -> Answer:
@@ -93,7 +94,8 @@ class ServerReader:
             try:
                 step = steps.send(came)
             except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
+                found: Answer = end.value
+                return found
             came = await (self._aask(*step) if isinstance(step, Ask) else asyncio.to_thread(step))
 
     async def _aask(self, request: Callable[[Any], Any], filter_: str | None) -> Any:

@@ -74,7 +74,8 @@ class DensePart:
         """
         positions = None if allowed is None else np.flatnonzero(allowed)
         count = len(self._vectors) if positions is None else len(positions)
-        if len(self._vectors) >= CODED and count > 1000 + len(self._vectors) // 25 and self._field.type != "binary":
+        least = 1000 + len(self._vectors) // 25  # measured: so many are scored while all codes are looked at
+        if len(self._vectors) >= CODED and count > least and self._field.type != "binary":
             positions = self._candidates(query, limit, positions)
         scores = self.score(query, positions)
         first = best(scores, limit)
